@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A device that is bound to a context (spec iommufd-core 5; noiommu.md 7-9): the DEVICE object and the operations that
+// VFIO drives: bind, attach, replace, detach, unbind. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ref.hpp"
+#include "base/result.hpp"
+#include "base/types.hpp"
+#include "core/object.hpp"
+
+namespace iommufd::iommu {
+class Instance;
+class DevicePort;
+}  // namespace iommufd::iommu
+
+namespace iommufd::core {
+
+class Context;
+class Group;
+class HwptPaging;
+
+// PASID 0 stands for the RID (no PASID).
+using Pasid = u32;
+inline constexpr Pasid kRid = 0;
+
+// A device of the machine, as the engine sees it. Owned by the machine; outlives every binding.
+struct PhysicalDevice {
+  std::string name;                   // BDF, for messages
+  iommu::Instance* iommu = nullptr;   // the IOMMU that manages it; null: none does
+  iommu::DevicePort* port = nullptr;  // where its DMA enters; never null
+  u32 group_id = 0;                   // IOMMU group; meaningful only behind an IOMMU
+  std::vector<IovaRange> reserved;    // reserved regions of the device, e.g. the MSI window
+
+  // The one predicate (noiommu.md 2): no IOMMU manages the device, whatever groups may exist.
+  [[nodiscard]] bool is_noiommu() const { return iommu == nullptr; }
+};
+
+class Device final : public Object {
+ public:
+  // Binds `device` to `ctx` and publishes the DEVICE object; the result holds a reference and the binder's count, which
+  // unbind() gives back. Errors: kPerm (group owned by another context), kNoMem, kBusy (ids used up).
+  static Result<Ref<Device>> bind(Ref<Context> ctx, PhysicalDevice& device);
+
+  // Attaches to the IOAS or HWPT `pt_id`, or replaces when already attached at `pasid`: what VFIO_DEVICE_ATTACH does.
+  // Returns the id of the HWPT used. Errors: spec iommufd-core 5.4 to 5.7.
+  Result<ObjectId> attach_or_replace(Pasid pasid, ObjectId pt_id);
+  // Nothing attached: nothing happens. Never fails.
+  void detach(Pasid pasid);
+  // Detaches everything, ends the DEVICE object and drops the context. The Device is dead afterwards.
+  void unbind();
+
+  [[nodiscard]] PhysicalDevice& physical() const { return physical_; }
+  [[nodiscard]] Context& context() const { return *ctx_; }
+  [[nodiscard]] bool is_attached(Pasid pasid);
+
+ private:
+  friend class Group;
+  Device(Ref<Context> ctx, PhysicalDevice& device);
+  ~Device() override;
+  void teardown() override;
+
+  Ref<Context> ctx_;
+  PhysicalDevice& physical_;
+  Ref<Group> group_;
+};
+
+}  // namespace iommufd::core

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An open file of ours, whatever carries the calls: the runner (run/), or a program that links the library and calls
+// with its own memory. One File is one open file description. Methods are thread-safe and may run in parallel.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/ref.hpp"
+#include "base/result.hpp"
+#include "base/types.hpp"
+#include "mem/caller.hpp"
+
+namespace iommufd::ioctl {
+
+class File;
+
+// A system call on one of our files.
+class Call : public mem::Caller {
+ public:
+  // The File behind a descriptor number of the caller; null when it is somebody else's file. Errors: kBadf.
+  virtual Result<Ref<File>> resolve(int fd) = 0;
+  // "COMM:PID" of the caller, for messages.
+  virtual std::string describe() = 0;
+};
+
+struct MmapRequest {
+  u64 offset = 0;
+  u64 length = 0;
+  int prot = 0;
+  int flags = 0;
+};
+
+class File : public RefCounted {
+ public:
+  // Returns the value of the ioctl (>= 0) or its errno. `arg` is the third argument, a pointer or a value.
+  virtual Result<s64> ioctl(Call& call, u32 cmd, u64 arg) = 0;
+  // pread/pwrite at `offset`; read/write pass the file position. Return the bytes done.
+  virtual Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) = 0;
+  virtual Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) = 0;
+  // May the caller map this? Success: map the file's own memory at that offset (vfio/file_memory.hpp).
+  virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
+  // True when lseek works on it (kSPipe otherwise).
+  [[nodiscard]] virtual bool seekable() const { return false; }
+  // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.
+  virtual void release() = 0;
+};
+
+}  // namespace iommufd::ioctl
