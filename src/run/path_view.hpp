@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The private tree of real directories that mirrors a PathTree, and the mount view made of it.
+//
+// Directories are answered with descriptors of the mirror, so readdir, seekdir and fstat are native. Real entries of
+// merged directories are in it too, as placeholders: nothing in the mirror but directories and symlinks is ever used
+// natively; a call relative to a mirror directory must be resolved with path_of() + PathTree::lookup().
+//
+// The mirror is a tmpfs that no path of the machine leads to (it vanishes with the last process that uses it); where
+// neither CAP_SYS_ADMIN nor user namespaces are available it is a directory of mode 0700 under /dev/shm or /tmp, which the
+// server removes at its end, the front when the server was killed, and the next run when both were (docs: paths.md).
+//
+// In the *mount view* the parts of the mirror are also mounted over the real directories in a mount namespace that the
+// client enters between fork and exec; a real file under such a mount point is then not reachable for the client
+// natively: covers() tells, and the server does the call in its own name.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "run/path_tree.hpp"
+
+namespace iommufd::run {
+
+// --paths
+enum class PathsPolicy : u8 { kAuto, kIntercept, kMount };
+enum class ViewKind : u8 { kIntercept, kMount };
+
+class PathView {
+ public:
+  // Makes the mirror, and the mount namespace unless the policy is kIntercept. To be called by the server before it has
+  // threads. `tree` outlives the view. Errors: kPerm when kMount was asked for and is refused (why() of the error:
+  // mount_refusal()); those of mkdir and friends when no mirror can be made at all.
+  static Result<std::unique_ptr<PathView>> create(const PathTree& tree, PathsPolicy policy);
+  ~PathView();
+  PathView(const PathView&) = delete;
+  PathView& operator=(const PathView&) = delete;
+
+  [[nodiscard]] ViewKind kind() const;
+  // Why kAuto fell back to kIntercept, or kMount failed: one line for the user; empty when it did not.
+  static const std::string& mount_refusal();
+
+  // In the client, between fork and exec, single-threaded: enters the mount view (kMount; nothing to do otherwise). Keeps
+  // the working directory. Only system calls, no allocation. The process is dumpable afterwards.
+  Result<void> enter() const;
+
+  // A fresh description of a directory, for ADDFD. `path` is Lookup::path of a kFound directory. `flags`: the client's
+  // open flags (O_CLOEXEC, O_PATH, ... are honoured). Errors: those of openat.
+  Result<Fd> open_directory(const std::string& path, int flags) const;
+
+  // What stat says about a node (kFound): number, type, mode, rdev, size and times of ours, inode as in readdir.
+  Result<struct stat> stat(const Lookup& found) const;
+  // True when `st` is of a file of the mirror's file system (a directory descriptor that we handed out, or a cwd in it).
+  [[nodiscard]] bool is_mirror(const struct stat& st) const;
+  // The virtual path of a mirror directory, from its fstat: what stands in front of a relative path when a dirfd or
+  // /proc/PID/cwd has this stat. Empty when it is none of ours.
+  [[nodiscard]] std::optional<std::string> path_of(const struct stat& st) const;
+
+  // True when the client natively sees the mirror at `path` (absolute, normalised, without symlinks of ours): a kNotOurs
+  // or kElsewhere call must then be done by the server on the real machine's file and not be let through.
+  [[nodiscard]] bool covers(std::string_view path) const;
+
+  // For the front: the directory to remove after the server died; empty when there is nothing to remove.
+  [[nodiscard]] const std::string& leftover() const;
+  // Removes what leftover() named. Tolerates that it is gone.
+  static void remove_leftover(const std::string& directory);
+
+ private:
+  struct Impl;
+  explicit PathView(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace iommufd::run
