@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pt/table_pages.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.hpp"
+#include "base/sys.hpp"
+
+namespace iommufd::pt {
+
+namespace {
+// Pages that are committed together: their links fill one host page.
+constexpr u32 kChunkPages = kPageSize / sizeof(u32);
+constexpr u64 kChunkBytes = kChunkPages * kPageSize;
+constexpr u64 kMaxSize = u64{TablePageList::kNone / kChunkPages} * kChunkBytes;
+
+constexpr u64 link_bytes(u64 size) { return (size >> kPageShift) * sizeof(u32); }
+
+Result<void> make_writable(void* start, u64 bytes) {
+  if (mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) return Err(Errno::kNoMem);
+  return {};
+}
+}  // namespace
+
+Result<std::unique_ptr<TableArena>> TableArena::create(const Config& config) {
+  if (config.base.page_offset() != 0 || config.size == 0 || config.size > kMaxSize) return Err(Errno::kInval);
+  if (!is_aligned(config.size, kChunkBytes) || !checked_add(config.base, config.size - 1)) return Err(Errno::kInval);
+  // Address space only: nothing is committed, whatever the overcommit policy of the host.
+  void* memory = mmap(nullptr, config.size + link_bytes(config.size), PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return Err(sys::last_errno());
+  return std::unique_ptr<TableArena>(new TableArena(config, static_cast<std::byte*>(memory)));
+}
+
+TableArena::TableArena(const Config& config, std::byte* memory)
+    : base_(config.base),
+      size_(config.size),
+      reuse_(config.reuse),
+      memory_(memory),
+      links_(reinterpret_cast<u32*>(memory + config.size)),
+      delta_(reinterpret_cast<u64>(memory) - config.base.raw()) {}
+
+TableArena::~TableArena() {
+  IOMMUFD_ASSERT(pages_in_use() == 0);  // a table, or a Gather, outlived its arena
+  munmap(memory_, size_ + link_bytes(size_));
+}
+
+u32 TableArena::index_of(PhysAddr page) const {
+  const u64 index = offset_from(page, base_) >> kPageShift;
+  IOMMUFD_ASSERT(page >= base_ && index < size_ >> kPageShift);
+  return static_cast<u32>(index);
+}
+
+bool TableArena::injected_failure() {
+  u64 left = fail_in_.load(std::memory_order_relaxed);
+  while (left != 0 && !fail_in_.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) {
+  }
+  return left == 1;
+}
+
+Result<void> TableArena::commit_locked() {
+  if (u64{committed_} << kPageShift == size_) return Err(Errno::kNoMem);
+  IOMMUFD_TRY(make_writable(memory_ + (u64{committed_} << kPageShift), kChunkBytes));
+  IOMMUFD_TRY(make_writable(links_ + committed_, kChunkPages * sizeof(u32)));
+  committed_ += kChunkPages;
+  return {};
+}
+
+Result<PhysAddr> TableArena::allocate() {
+  if (injected_failure()) [[unlikely]] return Err(Errno::kNoMem);
+  u32 index = 0;
+  {
+    MutexLock lock(mu_);
+    const bool fresh_left = u64{fresh_} << kPageShift != size_;
+    const bool reuse = free_.count != 0 && (reuse_ == Reuse::kNewestFirst || !fresh_left);
+    if (!reuse) {
+      if (fresh_ == committed_) IOMMUFD_TRY(commit_locked());
+      in_use_.fetch_add(1, std::memory_order_relaxed);
+      return page_at(fresh_++);  // the host's pages are zero
+    }
+    index = free_.first;
+    free_.first = links_[index];
+    if (--free_.count == 0) free_ = {};
+  }
+  in_use_.fetch_add(1, std::memory_order_relaxed);
+  const PhysAddr page = page_at(index);
+  std::memset(items(page), 0, kPageSize);
+  return page;
+}
+
+void TableArena::push(TablePageList& pages, PhysAddr page) {
+  const u32 index = index_of(page);
+  links_[index] = pages.first;
+  if (pages.count++ == 0) pages.last = index;
+  pages.first = index;
+}
+
+void TableArena::free(TablePageList& pages) {
+  if (pages.count == 0) return;
+  in_use_.fetch_sub(pages.count, std::memory_order_relaxed);
+  MutexLock lock(mu_);
+  links_[pages.last] = free_.first;
+  free_.first = pages.first;
+  if (free_.count == 0) free_.last = pages.last;
+  free_.count += pages.count;
+  pages = {};
+}
+
+void TableArena::free(PhysAddr page) {
+  TablePageList one;
+  push(one, page);
+  free(one);
+}
+
+Gather::~Gather() { IOMMUFD_ASSERT(tables() == 0); }
+
+void Gather::add_range(u64 start, u64 length) {
+  if (length == 0) {
+    if (empty() && start != 0) range_ = {start, start - 1};
+    return;
+  }
+  if (!has_range()) range_ = {~u64{0}, 0};
+  range_.start = std::min(range_.start, start);
+  range_.last = std::max(range_.last, start + (length - 1));
+}
+
+void Gather::free() {
+  arena_.free(pages_);
+  range_ = {~u64{0}, 0};
+}
+
+}  // namespace iommufd::pt
