@@ -12,8 +12,8 @@ namespace iommufd::sys {
 
 Result<Fd> make_sealed_memfd(const char* name, u64 size) {
   Fd fd(IOMMUFD_TRY(check(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING))));
-  IOMMUFD_TRY(check(::ftruncate(fd.get(), static_cast<off_t>(size))));
-  IOMMUFD_TRY(check(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)));
+  IOMMUFD_TRY(ok(::ftruncate(fd.get(), static_cast<off_t>(size))));
+  IOMMUFD_TRY(ok(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)));
   return fd;
 }
 

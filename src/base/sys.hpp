@@ -22,6 +22,13 @@ Result<T> check(T x) {
   return x;
 }
 
+// The same for calls whose value says nothing.
+template <class T>
+Result<void> ok(T x) {
+  if (x < 0) return Err(last_errno());
+  return {};
+}
+
 // A sealed (SHRINK, GROW, SEAL) memfd of `size` bytes: nobody can truncate it under a mapping of ours.
 Result<Fd> make_sealed_memfd(const char* name, u64 size);
 

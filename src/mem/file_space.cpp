@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "mem/file_space.hpp"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "base/explain.hpp"
+#include "base/sync.hpp"
+#include "base/sys.hpp"
+
+namespace iommufd::mem {
+namespace {
+
+Mutex g_mu{LockRank::kLeaf};
+std::map<std::pair<dev_t, ino_t>, u64> g_ids IOMMUFD_GUARDED_BY(g_mu);
+// Files count down from the top, address spaces up from 1: they never meet.
+u64 g_next IOMMUFD_GUARDED_BY(g_mu) = ~u64{0};
+
+}  // namespace
+
+u64 file_space_id(dev_t dev, ino_t inode) {
+  const MutexLock lock(g_mu);
+  const auto [it, fresh] = g_ids.try_emplace({dev, inode}, g_next);
+  if (fresh) --g_next;
+  return it->second;
+}
+
+Result<std::size_t> FileSpace::read_some(UserVa from, std::span<std::byte> buf) {
+  const ssize_t n = ::pread(fd_.get(), buf.data(), buf.size(), static_cast<off_t>(from.raw()));
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+Result<std::size_t> FileSpace::write_some(UserVa to, std::span<const std::byte> buf) {
+  // A write at the end would grow the file: DMA never does.
+  struct stat st {};
+  if (::fstat(fd_.get(), &st) != 0 || to.raw() >= static_cast<u64>(st.st_size)) return 0;
+  const std::size_t room = static_cast<u64>(st.st_size) - to.raw();
+  const ssize_t n = ::pwrite(fd_.get(), buf.data(), std::min(buf.size(), room), static_cast<off_t>(to.raw()));
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<PageRun>& out) {
+  struct statfs fs {};
+  struct stat st {};
+  IOMMUFD_TRY(sys::ok(::fstatfs(fd_.get(), &fs)));
+  IOMMUFD_TRY(sys::ok(::fstat(fd_.get(), &st)));
+  const bool huge = fs.f_type == HUGETLBFS_MAGIC;
+  if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && !huge))
+    return reject(Errno::kInval, {"fd", static_cast<u64>(fs.f_type), "must be a memfd, a tmpfs or a hugetlbfs file",
+                                  "iommufd-core 3.6"});
+  const u64 end = page.raw() + count * kPageSize;
+  if (end > static_cast<u64>(st.st_size))
+    return reject(Errno::kInval, {"start + length", end, "the last page must lie inside the file", "iommufd-core 3.6"});
+  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()), static_cast<off_t>(count * kPageSize)) != 0 &&
+      errno == ENOSPC)
+    return Err(Errno::kNoMem);
+  out.push_back({PageKey{file_space_id(st.st_dev, st.st_ino), page.raw() >> kPageShift}, count,
+                 huge ? static_cast<u64>(fs.f_bsize) : kPageSize});
+  return {};
+}
+
+}  // namespace iommufd::mem

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The pages of a file as an AddressSpace: "addresses" are byte offsets (spec iommufd-core 3.6). Holds its own descriptor,
+// so it outlives the client's and the client.
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/fd.hpp"
+#include "mem/address_space.hpp"
+
+namespace iommufd::mem {
+
+// PageKey::space of the pages of an inode, the same for everyone who maps the file. Thread-safe.
+u64 file_space_id(dev_t dev, ino_t inode);
+
+class FileSpace final : public AddressSpace {
+ public:
+  // `fd` is the client's file, reopened or duplicated; any kind is accepted here and examined when pages are pinned.
+  explicit FileSpace(Fd fd) : fd_(std::move(fd)) {}
+  Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override;
+  Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override;
+  // kInval unless the file is on tmpfs (memfd) or hugetlbfs and reaches to the last page asked for. Missing pages are
+  // allocated. Open mode and seals do not matter.
+  Result<void> populate(UserVa page, u64 count, Access access, std::vector<PageRun>& out) override;
+  std::byte* direct(UserVa) override { return nullptr; }
+
+ private:
+  const Fd fd_;
+};
+
+}  // namespace iommufd::mem

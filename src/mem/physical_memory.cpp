@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "mem/physical_memory.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "base/assert.hpp"
+#include "base/rollback.hpp"
+
+namespace iommufd::mem {
+namespace {
+
+constexpr u64 kMiB = u64{1} << 20;
+constexpr u64 kGiB = u64{1} << 30;
+// PC-like: RAM up to 3 GiB, then MMIO and the MSI window up to 4 GiB, then RAM again.
+constexpr u64 kHoleStart = 3 * kGiB;
+constexpr u64 kHoleEnd = 4 * kGiB;
+constexpr u64 kLowest = kMiB;              // below: frame 0 and what PCs keep there
+constexpr u64 kMaxEnd = u64{1} << 46;
+constexpr u64 kShortMaskEnd = 256 * kMiB;  // devices with 28-bit masks: this RAM is used first
+constexpr std::size_t kIdleFrames = 16384;   // unpinned frames that keep their page before they are reused
+
+}  // namespace
+
+Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(const PhysPolicy& policy) {
+  const u64 start = std::max((policy.base + 2 * kMiB - 1) & ~(2 * kMiB - 1), kLowest);
+  u64 end = 0;
+  if (__builtin_add_overflow(policy.base, policy.size, &end) || end > kMaxEnd) return Err(Errno::kInval);
+  end &= ~(2 * kMiB - 1);
+  const auto usable = [&](u64 lo, u64 hi) { return std::max(start, lo) < std::min(end, hi); };
+  if (!usable(kLowest, kHoleStart) && !usable(kHoleEnd, kMaxEnd)) return Err(Errno::kInval);
+  const u64 slots = div_round_up(end >> kPageShift, kChunkFrames);
+  sys::Mapping table = IOMMUFD_TRY(sys::Mapping::anonymous(slots * sizeof(std::atomic<Chunk*>)));
+  std::unique_ptr<PhysicalMemory> memory(new PhysicalMemory(policy, std::move(table)));
+  {
+    const MutexLock lock(memory->mu_);
+    for (const auto& [lo, hi] : {std::pair{kLowest, kShortMaskEnd}, {kShortMaskEnd, kHoleStart}, {kHoleEnd, kMaxEnd}})
+      if (usable(lo, hi)) memory->add_zones(std::max(start, lo), std::min(end, hi));
+  }
+  return memory;
+}
+
+PhysicalMemory::PhysicalMemory(const PhysPolicy& policy, sys::Mapping chunk_table)
+    : policy_(policy), chunk_table_(std::move(chunk_table)) {}
+
+PhysicalMemory::~PhysicalMemory() {
+  const std::size_t slots = chunk_table_.bytes().size() / sizeof(std::atomic<Chunk*>);
+  for (std::size_t i = 0; i < slots; ++i) delete chunks()[i].load(std::memory_order_relaxed);
+}
+
+// Small pages from the lower half, huge pages from the upper half, so that neither eats the other's contiguity.
+void PhysicalMemory::add_zones(u64 start, u64 end) {
+  const u64 middle = align_down(start + (end - start) / 2, 2 * kMiB);
+  const auto make = [](u64 lo, u64 hi, u64 unit) {
+    Zone z;
+    z.first = lo >> kPageShift;
+    z.unit = unit;
+    z.frames = ((hi - lo) >> kPageShift) / unit;
+    z.bits = static_cast<unsigned>(std::bit_width(z.frames));
+    return z;
+  };
+  if (middle > start) small_.push_back(make(start, middle, 1));
+  const u64 huge_start = align_down(middle + 2 * kMiB - 1, 2 * kMiB);
+  if (end > huge_start) huge_.push_back(make(huge_start, end, kChunkFrames));
+}
+
+std::atomic<PhysicalMemory::Chunk*>* PhysicalMemory::chunks() const {
+  return reinterpret_cast<std::atomic<Chunk*>*>(chunk_table_.bytes().data());
+}
+
+PhysicalMemory::Frame* PhysicalMemory::find_frame(u64 frame) const {
+  const u64 slot = frame / kChunkFrames;
+  if (slot >= chunk_table_.bytes().size() / sizeof(std::atomic<Chunk*>)) return nullptr;
+  Chunk* chunk = chunks()[slot].load(std::memory_order_acquire);
+  return chunk == nullptr ? nullptr : &chunk->frames[frame % kChunkFrames];
+}
+
+PhysicalMemory::Frame& PhysicalMemory::frame_at_locked(u64 frame) {
+  std::atomic<Chunk*>& slot = chunks()[frame / kChunkFrames];
+  Chunk* chunk = slot.load(std::memory_order_relaxed);
+  if (chunk == nullptr) {
+    chunk = new Chunk;
+    slot.store(chunk, std::memory_order_release);
+  }
+  return chunk->frames[frame % kChunkFrames];
+}
+
+// A bijection of [0, 2^bits): odd multiplications and xor-shifts, walked again when it leaves the zone.
+u64 PhysicalMemory::permute(const Zone& zone, u64 position) const {
+  if (policy_.kind == PhysPolicy::Kind::kContiguous) return position;
+  const u64 mask = (u64{1} << zone.bits) - 1;
+  const unsigned half = std::max(1u, zone.bits / 2);
+  u64 x = position;
+  do {
+    for (u64 round = 0; round < 3; ++round) {
+      x = (x * ((policy_.seed * 0x9e3779b97f4a7c15u + round * 0xbf58476d1ce4e5b9u) | 1) + policy_.seed + round) & mask;
+      x ^= x >> half;
+    }
+  } while (x >= zone.frames);
+  return x;
+}
+
+Result<u64> PhysicalMemory::take_fresh_locked(std::deque<Zone>& zones) {
+  for (Zone& zone : zones) {
+    if (zone.next == zone.frames) continue;
+    return zone.first + permute(zone, zone.next++) * zone.unit;
+  }
+  return Err(Errno::kNoMem);
+}
+
+bool PhysicalMemory::adjacent_locked(u64 frame) const {
+  return policy_.kind == PhysPolicy::Kind::kFragmented && frame == last_frame_ + 1;
+}
+
+// The frame that has been idle longest; its old page loses it.
+Result<u64> PhysicalMemory::take_idle_locked() {
+  for (std::size_t tries = idle_.size(); tries > 0; --tries) {
+    const u64 number = idle_.front();
+    idle_.pop_front();
+    Frame& f = *find_frame(number);
+    if (f.pins != 0 || f.held != 0 || f.key.space == 0) continue;
+    if (adjacent_locked(number) && tries > 1) {
+      idle_.push_back(number);
+      continue;
+    }
+    by_key_.erase(f.key);
+    f.key = {};
+    return number;
+  }
+  return Err(Errno::kNoMem);
+}
+
+// Idle frames are used again once enough of them wait, or when nothing fresh is left.
+Result<u64> PhysicalMemory::take_small_locked() {
+  if (!passed_over_.empty() && !adjacent_locked(passed_over_.front())) {
+    const u64 frame = passed_over_.front();
+    passed_over_.pop_front();
+    return frame;
+  }
+  if (idle_.size() > kIdleFrames)
+    if (const Result<u64> idle = take_idle_locked()) return idle;
+  Result<u64> fresh = take_fresh_locked(small_);
+  while (fresh && adjacent_locked(*fresh)) {
+    passed_over_.push_back(*fresh);
+    fresh = take_fresh_locked(small_);
+  }
+  if (fresh) return fresh;
+  return take_idle_locked();
+}
+
+Result<u64> PhysicalMemory::frame_of_locked(const PageKey& key, u64 page_size) {
+  if (const auto it = by_key_.find(key); it != by_key_.end()) return it->second;
+  if (page_size >= 2 * kMiB) {
+    if (const Result<u64> block = take_fresh_locked(huge_)) {
+      const u64 first_index = key.index & ~(kChunkFrames - 1);
+      for (u64 i = 0; i < kChunkFrames; ++i) {
+        const PageKey k{key.space, first_index + i};
+        if (!by_key_.emplace(k, *block + i).second) continue;  // pinned before it became huge: it keeps its frame
+        frame_at_locked(*block + i).key = k;
+      }
+      return by_key_.at(key);
+    }
+  }
+  const u64 number = IOMMUFD_TRY(take_small_locked());
+  Frame& f = frame_at_locked(number);
+  by_key_.emplace(key, number);
+  f.key = key;
+  last_frame_ = number;
+  return number;
+}
+
+void PhysicalMemory::pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) {
+  if (f.pins++ != 0) return;
+  pinned_.fetch_add(1, std::memory_order_relaxed);
+  if (f.home == nullptr) {
+    Home& home = homes_.try_emplace(&space, Home{Ref<AddressSpace>(space), 0}).first->second;
+    ++home.frames;
+    f.home = &home;
+    f.va.store(va.raw(), std::memory_order_relaxed);
+    f.direct.store(space.direct(va), std::memory_order_relaxed);
+  }
+  // Else: unpinned a moment ago and not yet released; it is the same page, so the old way to it still holds.
+  f.space.store(f.home->space.get(), std::memory_order_release);
+}
+
+Result<void> PhysicalMemory::pin(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out) {
+  IOMMUFD_ASSERT(out.size() == run.pages);
+  std::size_t done = 0;
+  Rollback undo{[&] { unpin_and_release(out.first(done)); }};
+  {
+    const MutexLock lock(mu_);
+    for (; done < out.size(); ++done) {
+      const PageKey key{run.first.space, run.first.index + done};
+      const Result<u64> frame = frame_of_locked(key, run.page_size);
+      if (!frame) break;
+      pin_frame_locked(*find_frame(*frame), space, advance(va, done * kPageSize));
+      out[done] = PhysAddr{*frame << kPageShift};
+    }
+  }
+  if (done != out.size()) return Err(Errno::kNoMem);
+  undo.commit();
+  return {};
+}
+
+void PhysicalMemory::unpin(std::span<const PhysAddr> frames) {
+  const MutexLock lock(mu_);
+  for (const PhysAddr pa : frames) {
+    Frame& f = *find_frame(pa.raw() >> kPageShift);
+    IOMMUFD_ASSERT(f.pins != 0);
+    ++f.held;
+    if (--f.pins != 0) continue;
+    f.space.store(nullptr, std::memory_order_release);
+    pinned_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void PhysicalMemory::release(std::span<const PhysAddr> frames) {
+  std::vector<Ref<AddressSpace>> gone;  // dropped without the lock
+  const MutexLock lock(mu_);
+  for (const PhysAddr pa : frames) {
+    const u64 number = pa.raw() >> kPageShift;
+    Frame& f = *find_frame(number);
+    IOMMUFD_ASSERT(f.held != 0);
+    if (--f.held != 0 || f.pins != 0) continue;
+    Home* home = std::exchange(f.home, nullptr);
+    if (--home->frames == 0) {
+      const auto node = homes_.extract(home->space.get());
+      gone.push_back(std::move(node.mapped().space));
+    }
+    idle_.push_back(number);
+  }
+}
+
+void PhysicalMemory::unpin_and_release(std::span<const PhysAddr> frames) {
+  if (frames.empty()) return;
+  unpin(frames);
+  barrier_.wait();
+  release(frames);
+}
+
+PhysicalMemory::Location PhysicalMemory::resolve(PhysAddr pa) const {
+  const Frame* f = find_frame(pa.raw() >> kPageShift);
+  if (f == nullptr) return {};
+  AddressSpace* space = f->space.load(std::memory_order_acquire);
+  if (space == nullptr) return {};
+  const u64 offset = pa.page_offset();
+  std::byte* direct = f->direct.load(std::memory_order_relaxed);
+  return {space, UserVa{f->va.load(std::memory_order_relaxed) + offset}, direct == nullptr ? nullptr : direct + offset};
+}
+
+}  // namespace iommufd::mem
