@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What `iommufd-user run` is asked to do, as far as the transport cares. Which devices exist is the business of the
+// Service (service.hpp).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/types.hpp"
+#include "mem/caller.hpp"
+#include "run/path_view.hpp"
+
+namespace iommufd::run {
+
+// --caps: the capabilities that privileged operations see.
+struct CapsPolicy {
+  enum class Kind : u8 {
+    kAll,   // every capability (default: CI has no root)
+    kNone,  // none
+    kList,  // those whose bit is set in `mask`
+    kReal,  // what /proc/TID/status says at the moment of the question
+  };
+  Kind kind = Kind::kAll;
+  u64 mask = 0;  // bit n is capability n
+};
+
+// --memlock: the limit that our own accounting of pinned pages enforces.
+struct MemlockPolicy {
+  enum class Kind : u8 { kReal, kSize, kUnlimited };
+  Kind kind = Kind::kReal;
+  u64 bytes = 0;  // kSize
+};
+
+// --pin: what a mapping holds. kAuto follows the client's virtual address; kReal holds the page itself, through an
+// io_uring that is made in the client (inject.hpp), and falls back to kAuto with a message.
+enum class PinPolicy : u8 { kAuto, kReal };
+
+// --explain: one line for each failing ioctl that says which rule failed.
+enum class Explain : u8 { kNo, kYes };
+
+// Which host interfaces to use. kFloor acts as on Linux 6.1, the oldest supported, for tests on newer kernels.
+enum class HostFeatures : u8 { kAll, kFloor };
+
+struct Options {
+  std::vector<std::string> argv;  // PROGRAM and its arguments; never empty
+  CapsPolicy caps;
+  MemlockPolicy memlock;
+  PinPolicy pin = PinPolicy::kAuto;
+  PathsPolicy paths = PathsPolicy::kAuto;
+  Explain explain = Explain::kNo;
+  HostFeatures host = HostFeatures::kAll;
+};
+
+// Exit codes of our own; everything else is the program's. The shell's and env(1)'s numbers.
+inline constexpr int kExitRunFailed = 125;      // run itself failed: bad option, nested run, a missing kernel feature
+inline constexpr int kExitCannotExecute = 126;  // PROGRAM was found and cannot be executed
+inline constexpr int kExitNotFound = 127;       // PROGRAM was not found
+
+}  // namespace iommufd::run

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the runner serves: the tree of paths and the files behind its device nodes. The composition of the machine
+// implements it; tests/transport serves an echo file instead.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/ref.hpp"
+#include "base/result.hpp"
+#include "ioctl/file.hpp"
+#include "run/path_tree.hpp"
+#include "vfio/file_memory.hpp"
+
+namespace iommufd::run {
+
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  // The description of /dev and /sys. Constant once the service is made.
+  virtual const PathTree& tree() = 0;
+
+  // open(2) of the character device whose Node::opener() is `opener`. `memory` is the memory behind this open: keep it
+  // when the file can be mapped, let it go otherwise (that is noticed and saves a descriptor). Called without locks
+  // held, possibly in parallel. Errors: the errno of open.
+  virtual Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) = 0;
+
+  // The client process exists: threads may be started now, not before.
+  virtual void start() {}
+
+  // A request of the client arrived; a poller of doorbells may take a look (it costs every request: be quick).
+  virtual void activity() {}
+};
+
+// Makes the service in the server process, before the client exists. Must start no thread. A failure has been reported
+// on stderr by the time it is returned.
+using MakeService = std::function<Result<std::unique_ptr<Service>>()>;
+
+}  // namespace iommufd::run
