@@ -1,0 +1,64 @@
+# A thin front over the CMake presets (CMakePresets.json). `make help` lists what there is.
+.PHONY: build run test test-qemu check check-all asan tsan clang tidy fuzz-smoke format bench clean help
+.DEFAULT_GOAL := build
+
+R := build/release
+FUZZ_SECONDS ?= 30
+# GCC 12's thread sanitizer does not know every address layout; without randomisation it does.
+FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+deps-%:
+	@tools/install-deps $(subst +, ,$*)
+
+$R/build.ninja: CMakePresets.json | deps-build
+	cmake --preset release
+	@touch $@
+
+build: $R/build.ninja ## build the product into build/release/
+	cmake --build --preset release
+
+run: build ## build, then the main job: one device behind an IOMMU and one without, the same program
+	$R/iommufd-user run -d edu,iommu=amd -d edu,iommu=none --enable-unsafe-noiommu-mode -- \
+	  $R/examples/dma_copy 0000:01:00.0 0000:02:00.0
+
+test: deps-build+test $R/build.ninja ## build everything and pass the tests
+	cmake --build --preset test
+	ctest --preset release
+
+test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's own 6.1 kernel
+	cmake --build --preset test
+	ctest --preset release -L qemu --verbose
+
+check: test format ## build, tests, format
+
+check-all: check asan tsan clang tidy fuzz-smoke ## check, sanitizers, static analysis, fuzzers, headers, sizes
+	tools/check-headers
+	tools/check-sizes
+
+format: deps-check ## is every file as clang-format leaves it? (tools/check-format --fix rewrites)
+	tools/check-format
+
+asan: deps-build+test ## tests under the address and undefined-behaviour sanitizers
+	cmake --preset asan && cmake --build --preset asan && ctest --preset asan
+
+tsan: deps-build+test ## tests under the thread sanitizer
+	cmake --preset tsan && cmake --build --preset tsan && $(FIXED_LAYOUT) ctest --preset tsan
+
+clang: deps-build+test+dev ## build with clang 19 (thread-safety analysis), run the tests with checked lock ranks
+	cmake --preset clang && cmake --build --preset clang --target all benches && ctest --preset clang
+
+tidy: deps-build+dev ## clang-tidy over src/
+	cmake --preset clang && tools/check-tidy build/clang
+
+fuzz-smoke: deps-build+dev ## each fuzzer for FUZZ_SECONDS (30)
+	cmake --preset fuzz && cmake --build --preset fuzz && tools/fuzz --dir build/fuzz --seconds $(FUZZ_SECONDS)
+
+bench: deps-build+bench $R/build.ninja ## figures as a text table, and in build/bench.json
+	cmake --build --preset bench
+	tools/bench --dir $R --json build/bench.json $(BENCH)
+
+clean: ## remove what was built (not the kernel in build/qemu)
+	rm -rf $R build/asan build/tsan build/clang build/fuzz build/bench.json
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
