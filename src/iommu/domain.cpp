@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "iommu/domain.hpp"
+
+#include "base/assert.hpp"
+#include "iommu/instance.hpp"
+
+namespace iommufd::iommu {
+
+bool Domain::is_noiommu() const { return owner_.kind() == Kind::kNone; }
+
+Result<void> Domain::map(Iova iova, PhysAddr pa, u64 length, Access access, pt::Gather& gather) {
+  u64 mapped = 0;
+  const Result<void> done = table_->map(iova, pa, length, access, mapped, gather);
+  if (!done && mapped != 0) unmap(iova, mapped, gather);
+  return done;
+}
+
+void Domain::unmap(Iova iova, u64 length, pt::Gather& gather) {
+  const u64 removed = table_->unmap(iova, length, gather);
+  IOMMUFD_ASSERT(removed == length);
+}
+
+}  // namespace iommufd::iommu

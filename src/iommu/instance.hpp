@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An IOMMU of the machine: what kind it is, what it can do, and how its domains are made. The noiommu operations are an
+// Instance too, of kind kNone, that manages no device: PhysicalDevice::iommu stays null (core/device.hpp).
+//
+// Thread-safe. DMA ownership (which context owns a group) is guarded by mu_.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/sync.hpp"
+#include "base/types.hpp"
+#include "iommu/domain.hpp"
+
+namespace iommufd::iommu {
+
+enum class Kind : u8 { kNone, kAmd, kVtd };
+
+std::string_view kind_name(Kind kind);             // "none", "amd", "vtd"
+std::optional<Kind> parse_kind(std::string_view);  // of a device specification
+
+// Flags of IOMMU_HWPT_ALLOC as drivers see them (FAULT_ID_VALID is the core's).
+struct DomainFlags {
+  bool nest_parent = false;
+  bool dirty_tracking = false;
+  bool pasid = false;
+  [[nodiscard]] bool none() const { return !nest_parent && !dirty_tracking && !pasid; }
+};
+
+// What GET_HW_INFO tells of the IOMMU behind a device: type (enum iommu_hw_info_type) and payload bytes.
+struct HwInfo {
+  u32 type = 0;
+  std::vector<std::byte> payload;
+};
+
+class Instance {
+ public:
+  // `name` as under /sys/class/iommu: "ivhd0", "dmar0".
+  Instance(Kind kind, std::string name, pt::TableArena& arena);
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  [[nodiscard]] Kind kind() const { return kind_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+  // A domain as this IOMMU's driver would make it. Errors: kOpNotSupp (a flag it lacks), kNoMem.
+  Result<std::unique_ptr<Domain>> alloc_domain(const DomainFlags& flags);
+  [[nodiscard]] HwInfo hw_info() const;
+  // IOVA that devices behind it must not use: the MSI window.
+  [[nodiscard]] std::vector<IovaRange> reserved_regions() const;
+
+  // DMA ownership of group `group`: one owner, several claims. Errors: kPerm when somebody else owns it.
+  Result<void> claim_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
+  void release_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool owns_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
+
+ private:
+  struct Claim {
+    const void* owner;
+    u32 count;
+  };
+  const Kind kind_;
+  const std::string name_;
+  pt::TableArena& arena_;
+  Mutex mu_{LockRank::kLeaf};
+  std::map<u32, Claim> claims_ IOMMUFD_GUARDED_BY(mu_);
+};
+
+}  // namespace iommufd::iommu

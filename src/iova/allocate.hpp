@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Choosing an IOVA: first fit, lowest address, with the alignment that lets large pages be used. The rules, their
+// off-by-ones included, are spec iommufd-core 3.5.
+#pragma once
+
+#include "base/result.hpp"
+#include "base/types.hpp"
+#include "iova/interval_map.hpp"
+#include "iova/reserved.hpp"
+
+namespace iommufd::iova {
+
+struct AllocRequest {
+  u64 length = 0;     // bytes
+  u64 hint = 0;       // user address, file offset or position in the source: its low bits are kept
+  u64 alignment = 1;  // of the IOAS
+};
+
+// The steps of 3.5. `areas` and `reserved` are occupied; `allowed` (touching ranges merged by the walk) restricts where
+// to look unless it is empty. Errors: kOverflow (length), kInval (alignment cannot be met), kNoSpc.
+template <class Area, class Allowed>
+Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas, const ReservedRanges& reserved,
+                     const IntervalMap<Allowed>& allowed);
+
+namespace detail {
+
+// The first used range that ends at or after `from`, as a hull of the next area and the next reserved range.
+struct Used {
+  u64 start;
+  u64 last;
+};
+
+// Result of step 2: alignment of the chosen address. kInval when it is below that of the IOAS.
+Result<u64> choose_alignment(const AllocRequest& request);
+
+// `base` rounded up to `align`, with `offset` or-ed in, if [result, result + length) fits below `last`.
+bool place(u64 base, u64 last, u64 align, u64 offset, u64 length, u64& result);
+
+// Looks in [start, last] for a gap. next_used(from) gives the first used range ending at or after `from`.
+template <class NextUsed>
+bool first_gap(u64 start, u64 last, u64 align, u64 offset, u64 length, NextUsed&& next_used, u64& result) {
+  u64 gap = start;
+  for (;;) {
+    Used used{};
+    const bool found = next_used(gap, used) && used.start <= last;
+    if (!found) return place(gap, last, align, offset, length, result);
+    if (used.start > gap && place(gap, used.start - 1, align, offset, length, result)) return true;
+    if (used.last >= last) return false;
+    gap = used.last + 1;
+  }
+}
+
+}  // namespace detail
+
+template <class Area, class Allowed>
+Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas, const ReservedRanges& reserved,
+                     const IntervalMap<Allowed>& allowed) {
+  constexpr u64 kWindowFirst = kPageSize;
+  constexpr u64 kWindowLast = ~u64{0} - kPageSize;
+  const u64 align = IOMMUFD_TRY(detail::choose_alignment(request));
+  const u64 offset = request.hint & kPageMask;
+
+  const auto next_used = [&](u64 from, detail::Used& used) {
+    bool found = false;
+    if (const auto it = areas.find(from, ~u64{0}); it != areas.end()) {
+      used = {it->second.start, it->first};
+      found = true;
+    }
+    for (const ReservedRanges::Range& r : reserved.ranges()) {
+      if (r.last < from) continue;
+      if (!found || r.start < used.start) used = {r.start, r.last};
+      found = true;
+      break;  // ascending by start: a later one may end earlier, but the walk will meet it
+    }
+    return found;
+  };
+  u64 result = 0;
+  const auto look_in = [&](u64 first, u64 last) {
+    u64 start = 0;
+    if (!detail::place(first, last, align, offset, request.length, start)) return false;
+    return detail::first_gap(start, last, align, offset, request.length, next_used, result);
+  };
+  if (allowed.empty()) {
+    if (look_in(kWindowFirst, kWindowLast)) return result;
+    return Err(Errno::kNoSpc);
+  }
+  for (auto it = allowed.begin(); it != allowed.end();) {
+    u64 start = it->second.start;
+    u64 last = it->first;
+    for (++it; it != allowed.end() && last != ~u64{0} && it->second.start == last + 1; ++it) last = it->first;
+    if (start > kWindowLast || last < kWindowFirst) continue;
+    if (look_in(std::max(start, kWindowFirst), std::min(last, kWindowLast))) return result;
+  }
+  return Err(Errno::kNoSpc);
+}
+
+}  // namespace iommufd::iova
