@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Wire structs and command numbers of /dev/iommu (include/uapi/linux/iommufd.h of Linux 7.0, and the noiommu command of
-// 7.3). A client fills the bytes, so nothing here is trusted: `size` follows the extensible-struct rule (spec
-// iommufd-core 1.4) and each handler checks flags and reserved fields in the order of its section.
+// Wire structs and command numbers of /dev/iommu (include/uapi/linux/iommufd.h of Linux 7.0, and the noiommu
+// command of 7.3). A client fills the bytes, so nothing here is trusted: `size` follows the extensible-struct
+// rule (spec iommufd-core 1.4) and each handler checks flags and reserved fields in the order of its section.
 //
-// In every struct: `size` is first; `out_*` fields are written by us only; `kMinSize` is the end of the last field of
-// the first version, so a shorter `size` is EINVAL; fields past a client's `size` read as zero.
+// In every struct: `size` is first; `out_*` fields are written by us only; `kMinSize` is the end of the last
+// field of the first version, so a shorter `size` is EINVAL; fields past a client's `size` read as zero.
 #pragma once
 
 #include "abi/iommufd_hwpt.hpp"

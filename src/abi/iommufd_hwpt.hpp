@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Arguments of the commands on hardware page tables and device information (spec iommufd-core 2.1, 2.2 and A).
+// Arguments of the commands on hardware page tables and device information (spec iommufd-core 2.1, 2.2 and
+// A).
 #pragma once
 
 #include "abi/layout.hpp"
@@ -39,7 +40,14 @@ IOMMUFD_OFFSET(HwptAlloc, reserved2, 44);
 IOMMUFD_WIRE_STRUCT(HwptAlloc, 48);
 
 // enum iommu_hw_info_type. 0 asks for the IOMMU's own type on input and says "none" on output.
-enum class HwInfoType : u32 { kNone = 0, kDefault = 0, kIntelVtd = 1, kArmSmmuV3 = 2, kTegra241Cmdqv = 3, kAmd = 4 };
+enum class HwInfoType : u32 {
+  kNone = 0,
+  kDefault = 0,
+  kIntelVtd = 1,
+  kArmSmmuV3 = 2,
+  kTegra241Cmdqv = 3,
+  kAmd = 4
+};
 
 // struct iommu_hw_info
 struct HwInfo {
@@ -48,7 +56,8 @@ struct HwInfo {
   u32 dev_id;
   u32 data_len;  // in: length of the buffer; out: length of what the IOMMU can say
   u64 data_uptr;
-  u32 data_type;  // HwInfoType: in_data_type with kInputType, out_data_type on return (one field, a union in C)
+  u32 data_type;  // HwInfoType: in_data_type with kInputType, out_data_type on return (one field, a union in
+                  // C)
   u8 out_max_pasid_log2;
   u8 reserved[3];
   u64 out_capabilities;  // kCap*
