@@ -27,7 +27,7 @@ struct VtdConfig {
   unsigned top_level = 3;    // 2, 3 or 4: tables of three, four or five levels
   unsigned va_bits = 48;     // the smaller of the width of the levels and MGAW
   unsigned oa_bits = 52;
-  Features features;         // of kForceCoherence, kForceWriteable, kNonCoherentWalk
+  Features features{};       // of kForceCoherence, kForceWriteable, kNonCoherentWalk
   u64 page_sizes = ~u64{0};  // without 1 GiB or 2 MiB where the hardware lacks them
 };
 Result<std::unique_ptr<Table>> make_vtd_second_stage(TableArena& arena, const VtdConfig& config = {});

@@ -98,15 +98,20 @@ void TableArena::push(TablePageList& pages, PhysAddr page) {
   pages.first = index;
 }
 
+void TableArena::append(TablePageList& pages, TablePageList& from) {
+  if (from.count == 0) return;
+  links_[from.last] = pages.first;
+  pages.first = from.first;
+  if (pages.count == 0) pages.last = from.last;
+  pages.count += from.count;
+  from = {};
+}
+
 void TableArena::free(TablePageList& pages) {
   if (pages.count == 0) return;
   in_use_.fetch_sub(pages.count, std::memory_order_relaxed);
   MutexLock lock(mu_);
-  links_[pages.last] = free_.first;
-  free_.first = pages.first;
-  if (free_.count == 0) free_.last = pages.last;
-  free_.count += pages.count;
-  pages = {};
+  append(free_, pages);
 }
 
 void TableArena::free(PhysAddr page) {

@@ -59,9 +59,13 @@ class TableArena {
   void free(TablePageList& pages) IOMMUFD_EXCLUDES(mu_);
   // Puts `page`, which is allocated and owned by the caller, in front of `pages`.
   void push(TablePageList& pages, PhysAddr page);
+  // Moves all of `from` in front of `pages`.
+  void append(TablePageList& pages, TablePageList& from);
 
   // The items of a table. Pre: `page` was handed out by this arena.
   [[nodiscard]] u64* items(PhysAddr page) const { return reinterpret_cast<u64*>(page.raw() + delta_); }
+  // What to add to the physical address of a table to get its items.
+  [[nodiscard]] u64 delta() const { return delta_; }
   [[nodiscard]] PhysAddr base() const { return base_; }
   [[nodiscard]] u64 size() const { return size_; }
   [[nodiscard]] u64 pages_in_use() const { return in_use_.load(std::memory_order_relaxed); }
@@ -110,6 +114,7 @@ class Gather {
   // Adds `length` bytes from `start`. An empty range only marks the place, in a Gather that has none.
   void add_range(u64 start, u64 length);
   void add_table(PhysAddr page) { arena_.push(pages_, page); }
+  void add_tables(TablePageList& pages) { arena_.append(pages_, pages); }
 
   // After the flush: gives the tables back and starts anew. Never fails.
   void free();
