@@ -99,7 +99,7 @@ struct Lookup {
   Outcome outcome = Outcome::kNotOurs;
   const Node* node = nullptr;      // kFound
   Errno error = Errno::kNoEnt;     // kError
-  std::string path;                // kFound, kElsewhere: absolute, without symlinks of ours; empty for kNotOurs
+  std::string path = {};           // kFound, kElsewhere: absolute, without symlinks of ours; empty for kNotOurs
 };
 
 struct FileSpec {

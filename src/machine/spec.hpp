@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a machine is to be made of, as plain data: the command line is parsed into it and the composition builds from it.
+// Nothing here knows which models exist or what their keys mean.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/types.hpp"
+#include "pci/bdf.hpp"
+
+namespace iommufd::machine {
+
+// What manages a device's DMA. kNone is noiommu: the device puts physical addresses on the bus.
+enum class IommuKind : u8 { kAmd, kVtd, kNone };
+
+// One `-d MODEL[,addr=...][,iommu=...][,KEY=VALUE...]`.
+struct DeviceSpec {
+  std::string model;
+  std::optional<pci::Bdf> address;   // assign_addresses() gives the ones that are missing
+  IommuKind iommu = IommuKind::kAmd;
+  std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
+};
+
+// --phys: how client pages become frames of the simulated physical memory.
+struct PhysSpec {
+  enum class Kind : u8 { kFragmented, kContiguous };
+  Kind kind = Kind::kFragmented;
+  std::optional<u64> seed;  // kFragmented
+  std::optional<u64> base;  // kContiguous, bytes: where RAM begins
+  std::optional<u64> size;  // kContiguous, bytes: how much there is
+};
+
+// --enable-unsafe-noiommu-mode: without it the probe of a device with IommuKind::kNone fails, as in the kernel.
+enum class NoiommuMode : u8 { kOff, kOn };
+
+// Everything that the machine is made of.
+struct MachineSpec {
+  std::vector<DeviceSpec> devices;  // every one with an address
+  NoiommuMode noiommu = NoiommuMode::kOff;
+  PhysSpec phys;
+  // Hidden option --seed-dma-fault=N, for tests of clients: the N-th DMA transaction of the machine (from 1) is
+  // corrupted by one bit.
+  std::optional<u64> seed_dma_fault;
+};
+
+// Gives each device without an address the next free one of 0000:01:00.0, 0000:02:00.0, ... 0000:ff:00.0, then
+// 0001:00:00.0 on. Returns the first address that is said twice, or nothing when all differ.
+std::optional<pci::Bdf> assign_addresses(std::vector<DeviceSpec>& devices);
+
+}  // namespace iommufd::machine

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/sysfs.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+#include <string_view>
+
+#include "base/assert.hpp"
+#include "base/sync.hpp"
+
+namespace iommufd::run {
+namespace {
+
+// The longest value that a sysfs attribute takes (PAGE_SIZE).
+constexpr std::size_t kAttributeSize = 4096;
+// Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has.
+constexpr std::size_t kResourceLines = 13;
+// What readers without CAP_SYS_ADMIN see of `config`.
+constexpr std::size_t kPublicConfig = 64;
+
+FileSpec constant(std::string text, u32 mode = 0444) {
+  return {.mode = mode, .read = [text = std::move(text)](Reader) { return text; }};
+}
+
+// The target of a symlink at `from`, so that it leads to `to`: as sysfs writes them, from the link's directory up to the
+// directory that also holds `to`, and down.
+std::string relative(std::string_view from, std::string_view to) {
+  const std::string_view holder = to.substr(0, to.rfind('/'));
+  std::string target;
+  std::string_view base = from.substr(0, from.rfind('/'));
+  while (!base.empty() && !(holder.starts_with(base) && (holder.size() == base.size() || holder[base.size()] == '/'))) {
+    target += "../";
+    base = base.substr(0, base.rfind('/'));
+  }
+  return target.append(to.substr(base.size() + 1));
+}
+
+void link(PathTree& tree, const std::string& at, const std::string& to) { tree.add_symlink(at, relative(at, to)); }
+
+std::string device_number(DeviceNumber n) { return fmt::format("{}:{}", n.major, n.minor); }
+
+// The links from a device number to its sysfs directory and to its node (the latter is udev's work).
+void link_number(PathTree& tree, DeviceNumber n, const std::string& device, const std::string& node) {
+  link(tree, "/sys/dev/char/" + device_number(n), device);
+  link(tree, "/dev/char/" + device_number(n), node);
+}
+
+// A class device: `dev`, `uevent`, `subsystem`, and the link in its class.
+void add_class_device(PathTree& tree, const std::string& path, const std::string& class_name, DeviceNumber n,
+                      const std::string& node) {
+  tree.add_directory(path, Entries::kOwn);
+  tree.add_file(path + "/dev", constant(device_number(n) + "\n"));
+  tree.add_file(path + "/uevent", constant(fmt::format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", n.major, n.minor, node), 0644));
+  link(tree, path + "/subsystem", "/sys/class/" + class_name);
+  link(tree, fmt::format("/sys/class/{}/{}", class_name, path.substr(path.rfind('/') + 1)), path);
+  link_number(tree, n, path, "/dev/" + node);
+}
+
+std::string parent_path(const pci::Bdf& bdf) { return fmt::format("/sys/devices/pci{:04x}:{:02x}", bdf.domain, bdf.bus); }
+std::string device_path(const pci::Bdf& bdf) { return parent_path(bdf) + "/" + bdf.str(); }
+const std::string kDriver = "/sys/bus/pci/drivers/vfio-pci";
+const std::string kDriverModule = "/sys/module/vfio_pci";
+
+// `driver_override`: "(null)" when unset; a name, or a newline to clear it.
+class DriverOverride {
+ public:
+  std::string read() IOMMUFD_EXCLUDES(mu_) {
+    const MutexLock lock(mu_);
+    return (name_.empty() ? "(null)" : name_) + "\n";
+  }
+  Result<u64> write(std::string_view data) IOMMUFD_EXCLUDES(mu_) {
+    if (data.size() >= kAttributeSize - 1) return Err(Errno::kInval);
+    const MutexLock lock(mu_);
+    name_ = data.substr(0, data.find('\n'));
+    return data.size();
+  }
+
+ private:
+  Mutex mu_{LockRank::kRunPaths};
+  std::string name_ IOMMUFD_GUARDED_BY(mu_);
+};
+
+std::string modalias(const PciDeviceInfo& d) {
+  return fmt::format("pci:v{:08X}d{:08X}sv{:08X}sd{:08X}bc{:02X}sc{:02X}i{:02X}", d.vendor, d.device, d.subsystem_vendor,
+                     d.subsystem_device, d.class_code >> 16 & 0xff, d.class_code >> 8 & 0xff, d.class_code & 0xff);
+}
+
+std::string uevent(const PciDeviceInfo& d) {
+  return fmt::format("{}PCI_CLASS={:04X}\nPCI_ID={:04X}:{:04X}\nPCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}\n",
+                     d.vfio ? "DRIVER=vfio-pci\n" : "", d.class_code, d.vendor, d.device, d.subsystem_vendor,
+                     d.subsystem_device, d.bdf.str(), modalias(d));
+}
+
+std::string resource(const PciDeviceInfo& d) {
+  std::string text;
+  for (std::size_t i = 0; i < kResourceLines; ++i) {
+    const pci::Resource r = i < d.resources.size() ? d.resources[i] : pci::Resource{};
+    text += fmt::format("0x{:016x} 0x{:016x} 0x{:016x}\n", r.start, r.end, r.flags);
+  }
+  return text;
+}
+
+void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  const auto file = [&](const char* name, std::string text, u32 mode = 0444) {
+    tree.add_file(path + "/" + name, constant(std::move(text), mode));
+  };
+  file("vendor", fmt::format("0x{:04x}\n", d.vendor));
+  file("device", fmt::format("0x{:04x}\n", d.device));
+  file("subsystem_vendor", fmt::format("0x{:04x}\n", d.subsystem_vendor));
+  file("subsystem_device", fmt::format("0x{:04x}\n", d.subsystem_device));
+  file("class", fmt::format("0x{:06x}\n", d.class_code));
+  file("revision", fmt::format("0x{:02x}\n", d.revision));
+  file("irq", fmt::format("{}\n", d.irq));
+  file("modalias", modalias(d) + "\n");
+  file("resource", resource(d));
+  file("uevent", uevent(d), 0644);
+  file("numa_node", fmt::format("{}\n", d.numa_node), 0644);
+  tree.add_file(path + "/enable", {.mode = 0644, .read = [count = d.enable_count](Reader) {
+                                     return fmt::format("{}\n", count ? count() : 0);
+                                   }});
+  tree.add_file(path + "/config", {.mode = 0644, .size = d.config_size, .read = [config = d.config](Reader reader) {
+                                     std::string bytes = config();
+                                     if (reader == Reader::kUnprivileged) bytes.resize(std::min(bytes.size(), kPublicConfig));
+                                     return bytes;
+                                   }});
+  const auto override = std::make_shared<DriverOverride>();
+  tree.add_file(path + "/driver_override",
+                {.mode = 0644,
+                 .read = [override](Reader) { return override->read(); },
+                 .write = [override](std::string_view data, u64) { return override->write(data); }});
+}
+
+void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
+  const std::string path = device_path(d.bdf);
+  const std::string bdf = d.bdf.str();
+  tree.add_directory(parent_path(d.bdf), Entries::kMerged);
+  tree.add_directory(path, Entries::kOwn);
+  add_attributes(tree, path, d);
+  link(tree, path + "/subsystem", "/sys/bus/pci");
+  link(tree, "/sys/bus/pci/devices/" + bdf, path);
+  if (d.iommu_group) {
+    const std::string group = fmt::format("/sys/kernel/iommu_groups/{}", *d.iommu_group);
+    link(tree, path + "/iommu_group", group);
+    link(tree, group + "/devices/" + bdf, path);
+  }
+  if (!d.iommu.empty()) {
+    const std::string instance = "/sys/devices/virtual/iommu/" + d.iommu;
+    link(tree, path + "/iommu", instance);
+    link(tree, instance + "/devices/" + bdf, path);
+  }
+  if (!d.vfio) return;
+  link(tree, path + "/driver", kDriver);
+  link(tree, kDriver + "/" + bdf, path);
+  const std::string class_device = path + "/vfio-dev/" + d.vfio->name;
+  tree.add_directory(path + "/vfio-dev", Entries::kOwn);
+  const std::string node = "vfio/devices/" + d.vfio->name;
+  add_class_device(tree, class_device, "vfio-dev", d.vfio->device.rdev, node);
+  link(tree, class_device + "/device", path);
+  tree.add_char_device("/dev/" + node, d.vfio->device.rdev, 0600, d.vfio->device.opener);
+}
+
+void add_group(PathTree& tree, const GroupInfo& group) {
+  const std::string path = fmt::format("/sys/kernel/iommu_groups/{}", group.id);
+  tree.add_directory(path, Entries::kOwn);
+  tree.add_directory(path + "/devices", Entries::kOwn);
+  tree.add_file(path + "/type", constant(group.type + "\n", 0644));
+  std::string regions;
+  for (const ReservedRegion& r : group.reserved) {
+    regions += fmt::format("0x{:016x} 0x{:016x} {}\n", r.start, r.last, r.type);
+  }
+  tree.add_file(path + "/reserved_regions", constant(std::move(regions)));
+}
+
+void add_iommu(PathTree& tree, const IommuInfo& iommu) {
+  const std::string path = "/sys/devices/virtual/iommu/" + iommu.name;
+  tree.add_directory(path, Entries::kOwn);
+  tree.add_directory(path + "/devices", Entries::kOwn);
+  for (const auto& [name, content] : iommu.attributes) tree.add_file(path + "/" + name, constant(content));
+  tree.add_file(path + "/uevent", constant("", 0644));
+  link(tree, path + "/subsystem", "/sys/class/iommu");
+  link(tree, "/sys/class/iommu/" + iommu.name, path);
+}
+
+// A bool module parameter reads "Y" or "N", and takes what the kernel's kstrtobool takes.
+Result<bool> parse_bool(std::string_view text) {
+  if (text.starts_with('y') || text.starts_with('Y') || text.starts_with('t') || text.starts_with('T') ||
+      text.starts_with('1') || text.starts_with("on") || text.starts_with("oN") || text.starts_with("On") ||
+      text.starts_with("ON")) {
+    return true;
+  }
+  if (text.starts_with('n') || text.starts_with('N') || text.starts_with('f') || text.starts_with('F') ||
+      text.starts_with('0') || text.starts_with("of") || text.starts_with("oF") || text.starts_with("Of") ||
+      text.starts_with("OF")) {
+    return false;
+  }
+  return Err(Errno::kInval);
+}
+
+void add_modules(PathTree& tree, const NoiommuParameter& noiommu) {
+  tree.add_directory("/sys/module/vfio", Entries::kOwn);
+  FileSpec parameter{.mode = 0644, .read = [get = noiommu.get](Reader) { return get() ? "Y\n" : "N\n"; }};
+  if (noiommu.set) {
+    parameter.write = [set = noiommu.set](std::string_view data, u64) -> Result<u64> {
+      set(IOMMUFD_TRY(parse_bool(data)));
+      return data.size();
+    };
+  }
+  tree.add_file("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", std::move(parameter));
+  tree.add_directory("/sys/module/iommufd", Entries::kOwn);
+  tree.add_directory(kDriverModule, Entries::kOwn);
+  link(tree, kDriverModule + "/drivers/pci:vfio-pci", kDriver);
+  tree.add_directory(kDriver, Entries::kOwn);
+  link(tree, kDriver + "/module", kDriverModule);
+}
+
+}  // namespace
+
+PathTree build_tree(const MachineInfo& machine) {
+  PathTree tree;
+  // Directories whose every entry is of the VFIO and iommufd that we stand for: the machine's own are hidden.
+  for (const char* path : {"/dev/vfio", "/sys/class/vfio-dev"}) tree.add_directory(path, Entries::kOwn);
+  // Directories that we share, even when there is nothing of ours in them.
+  for (const char* path : {"/sys/bus/pci/devices", "/sys/bus/pci/drivers", "/sys/kernel/iommu_groups", "/sys/class/iommu",
+                           "/sys/devices/virtual"}) {
+    tree.add_directory(path, Entries::kMerged);
+  }
+  tree.add_char_device("/dev/iommu", machine.iommufd.rdev, 0660, machine.iommufd.opener);
+  add_class_device(tree, "/sys/devices/virtual/misc/iommu", "misc", machine.iommufd.rdev, "iommu");
+  add_modules(tree, machine.noiommu);
+  for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
+  for (const GroupInfo& group : machine.groups) add_group(tree, group);
+  for (const PciDeviceInfo& device : machine.devices) add_pci_device(tree, device);
+  return tree;
+}
+
+}  // namespace iommufd::run

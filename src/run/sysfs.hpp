@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What Linux shows of a machine in /dev and /sys, as far as programs that use iommufd and VFIO read it: builds the
+// PathTree from plain data (spec vfio-device 17, noiommu 4 and 5, clients 1). The composition fills the data; nothing
+// here knows the engine.
+//
+// The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/BDF (each bus stands for a root bus
+// of its own), everything else are links to it. A device whose probe failed is there without `driver` and `vfio-dev`.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/types.hpp"
+#include "pci/bdf.hpp"
+#include "pci/function_spec.hpp"
+#include "run/path_tree.hpp"
+
+namespace iommufd::run {
+
+// A character device: its number and the index that Service::open() gets.
+struct CharDevice {
+  DeviceNumber rdev;
+  u32 opener = 0;
+};
+
+// The class device and node of a device that VFIO drives.
+struct VfioNode {
+  std::string name;  // "vfio0", "noiommu-vfio1"
+  CharDevice device;
+};
+
+struct PciDeviceInfo {
+  pci::Bdf bdf;
+  u16 vendor = 0;
+  u16 device = 0;
+  u16 subsystem_vendor = 0;
+  u16 subsystem_device = 0;
+  u32 class_code = 0;  // 24 bits
+  u8 revision = 0;
+  std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
+  u32 irq = 0;
+  s32 numa_node = -1;
+  u32 config_size = 256;                // 256 or 4096
+  std::function<std::string()> config;  // the whole config space, now; thread-safe
+  std::function<u32()> enable_count;    // `enable`: how many users have the function enabled; empty function: 0
+  std::optional<u32> iommu_group;       // only behind an IOMMU
+  std::string iommu;                    // name of its IommuInfo; empty without one
+  std::optional<VfioNode> vfio;         // absent: no driver is bound, because its probe failed
+};
+
+// An IOMMU instance, e.g. "dmar0" with "intel-iommu/cap", or "ivhd0" with "amd-iommu/features".
+struct IommuInfo {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> attributes;  // path below the instance, content with newline
+};
+
+struct ReservedRegion {
+  u64 start = 0;
+  u64 last = 0;
+  std::string type;  // "msi", "direct", "reserved"
+};
+
+// An IOMMU group; its devices are those that name it.
+struct GroupInfo {
+  u32 id = 0;
+  std::string type = "DMA";  // type of the default domain
+  std::vector<ReservedRegion> reserved;
+};
+
+// The module parameter enable_unsafe_noiommu_mode.
+struct NoiommuParameter {
+  std::function<bool()> get;
+  std::function<void(bool)> set;  // empty function: the file cannot be written (EIO)
+};
+
+struct MachineInfo {
+  CharDevice iommufd;  // /dev/iommu
+  std::vector<PciDeviceInfo> devices;
+  std::vector<IommuInfo> iommus;
+  std::vector<GroupInfo> groups;
+  NoiommuParameter noiommu;
+};
+
+// Numbers that a kernel hands out dynamically: misc minors count up from 256, majors down from 254 and then from 511.
+// Ours are at the far ends, where a running Linux has nothing.
+inline constexpr u32 kMiscMajor = 10;
+inline constexpr u32 kIommufdMinor = 1'000'000;
+inline constexpr u32 kVfioDeviceMajor = 384;
+
+// Pre: addresses and names differ; each group and IOMMU that a device names is there.
+PathTree build_tree(const MachineInfo& machine);
+
+}  // namespace iommufd::run
