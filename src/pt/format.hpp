@@ -62,6 +62,8 @@ concept PageTableFormat = requires(u64 item, u64 oa, unsigned level, unsigned si
   requires(F::kMaxVaBits <= 64 && F::kMaxOaBits < 64);
   requires(F::kSupported.contains(F::kForced));
   { F::kBadLevel } -> std::convertible_to<Errno>;
+  // How the IOMMU's own structures call the depth of a table with its root at this level.
+  { F::hardware_depth(level) } -> std::same_as<unsigned>;
   { F::item_lg2(level) } -> std::same_as<unsigned>;
   // Sizes of leaves that a table of `level` can hold, one bit each; the smallest may need one item, larger ones more.
   { F::possible_sizes(level) } -> std::same_as<u64>;

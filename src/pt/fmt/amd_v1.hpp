@@ -29,6 +29,9 @@ struct AmdV1 : FormatDefaults<12> {
   static constexpr u64 kOwnSize = 0, kEncodedSize = 7;  // NextLevel of a leaf
   static constexpr u64 kBadSize = u64{1} << 39;
 
+  // "Mode" of a device table entry for a root at this level.
+  static constexpr unsigned hardware_depth(unsigned top_level) { return top_level + 1; }
+
   static constexpr u64 possible_sizes(unsigned level) {
     if (level > kMaxLeafLevel) return 0;
     return (((u64{1} << kIndexBits) - 1) << item_lg2(level)) & ~kBadSize;

@@ -22,6 +22,9 @@ struct VtdSecondStage : FormatDefaults<12> {
   using Snoop = Bits<11, 11>;    // SNP
   using Address = Bits<51, 12>;
 
+  // "AW", address width, of a context or PASID entry for a root at this level.
+  static constexpr unsigned hardware_depth(unsigned top_level) { return top_level - 1; }
+
   static constexpr u64 possible_sizes(unsigned level) {
     return level <= kMaxLeafLevel ? u64{1} << item_lg2(level) : 0;
   }
