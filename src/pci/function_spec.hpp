@@ -48,7 +48,7 @@ struct FunctionSpec {
   u8 interrupt_pin = 0;             // 1: INTA; 0: none
   std::array<BarSpec, kBarCount> bars{};  // a 64-bit BAR takes its own slot and the next one
   std::optional<MsiSpec> msi;
-  std::vector<CapabilitySpec> capabilities;  // after MSI in the list
+  std::vector<CapabilitySpec> capabilities{};  // after MSI in the list
   ResetKind reset = ResetKind::kNone;
 };
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "models/edu_kind.hpp"
+
+#include <array>
+
+#include "models/edu.hpp"
+
+namespace iommufd::models {
+namespace {
+
+constexpr std::array kKeys{
+    Key{"mmap", "on|off", "off",
+        "let clients map BAR 0; off: every access is trapped and exact; on: registers are polled"},
+    Key{"dma_mask", "BITS", "28", "address bits of its DMA, 12 to 64; a higher address is cut off, not refused"},
+    Key{"dma_delay_us", "N", "0", "microseconds from a DMA command to the transfer; 0: done before the write returns"},
+    Key{"quirks", "none|qemu72", "none",
+        "qemu72: 100 ms per DMA unless dma_delay_us says otherwise, and 4096 bytes are one too many"},
+};
+constexpr std::array<std::string_view, 2> kQuirks{"none", "qemu72"};
+constexpr u64 kLongestDelayUs = 60'000'000;
+
+// spec edu 1
+pci::FunctionSpec function_spec(pci::Mappable mappable) {
+  pci::FunctionSpec spec{.vendor = 0x1234,
+                         .device = 0x11e8,
+                         .revision = 0x10,
+                         .class_code = 0x00ff00,
+                         .subsystem_vendor = 0x1af4,
+                         .subsystem_device = 0x1100,
+                         .interrupt_pin = 1,
+                         .msi = pci::MsiSpec{.vectors_lg2 = 0},
+                         .capabilities = {},
+                         .reset = pci::ResetKind::kFunction};
+  spec.bars[0] = {.kind = pci::BarKind::kMemory32, .size = edu::kBarSize, .mappable = mappable};
+  return spec;
+}
+
+Configured<Blueprint> configure(const KeyValues& given, Poller& poller) {
+  const auto parameters = Parameters::parse("edu", kKeys, given);
+  if (!parameters) return std::unexpected(parameters.error());
+  const auto mmap = parameters->flag("mmap");
+  if (!mmap) return std::unexpected(mmap.error());
+  const auto mask = parameters->number("dma_mask", 12, 64);
+  if (!mask) return std::unexpected(mask.error());
+  const auto delay = parameters->number("dma_delay_us", 0, kLongestDelayUs);
+  if (!delay) return std::unexpected(delay.error());
+  const auto quirks = parameters->choice("quirks", kQuirks);
+  if (!quirks) return std::unexpected(quirks.error());
+
+  EduConfig config{.dma_mask_bits = static_cast<unsigned>(*mask), .dma_delay = std::chrono::microseconds(*delay)};
+  if (*quirks == 1) {
+    config.last_buffer_byte_usable = false;
+    if (!parameters->given("dma_delay_us")) config.dma_delay = std::chrono::milliseconds(100);
+  }
+  return Blueprint{
+      function_spec(*mmap ? pci::Mappable::kYes : pci::Mappable::kNo),
+      [config, &poller](pci::ModelPorts ports) { return std::make_unique<Edu>(config, std::move(ports), poller); }};
+}
+
+}  // namespace
+
+Kind edu_kind() {
+  return {.name = "edu",
+          .summary = "QEMU's educational device 1234:11e8: factorial, interrupts and DMA through a 4 KiB buffer",
+          .keys = kKeys,
+          .configure = configure};
+}
+
+}  // namespace iommufd::models
