@@ -83,10 +83,10 @@ static void notifications(void) {
   report("process_vm_writev", process_vm_writev(client, &here, 1, &there, 1, 0) == (ssize_t)sizeof(value));
   report("NOTIF_ID_VALID", ioctl(mine, SECCOMP_IOCTL_NOTIF_ID_VALID, &request.id) == 0);
   const int memfd = (int)syscall(SYS_memfd_create, "probe", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-  report("memfd seals", ftruncate(memfd, 4096) == 0 &&
-                            fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
-  struct seccomp_notif_addfd add = {.id = request.id, .flags = SECCOMP_ADDFD_FLAG_SETFD, .srcfd = (unsigned)memfd,
-                                    .newfd = 600};
+  report("memfd seals",
+         ftruncate(memfd, 4096) == 0 && fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
+  struct seccomp_notif_addfd add = {
+      .id = request.id, .flags = SECCOMP_ADDFD_FLAG_SETFD, .srcfd = (unsigned)memfd, .newfd = 600};
   report("NOTIF_ADDFD at 600", ioctl(mine, SECCOMP_IOCTL_NOTIF_ADDFD, &add) == 600);
   struct seccomp_notif_resp answer = {.id = request.id, .val = 1234};
   report("NOTIF_SEND", ioctl(mine, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0);
@@ -122,16 +122,17 @@ static void passed_descriptor(void) {
     char space[CMSG_SPACE(sizeof(int))];
   } control;
   struct iovec data = {&byte, 1};
-  struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.space,
-                           .msg_controllen = sizeof(control.space)};
+  struct msghdr message = {
+      .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
   memset(&control, 0, sizeof(control));
   control.header.cmsg_level = SOL_SOCKET;
   control.header.cmsg_type = SCM_RIGHTS;
   control.header.cmsg_len = CMSG_LEN(sizeof(int));
   const int zero = 0;
   memcpy(CMSG_DATA(&control.header), &zero, sizeof(zero));
-  const int good = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 && sendmsg(pair[0], &message, 0) == 1 &&
-                   recvmsg(pair[1], &message, 0) == 1 && control.header.cmsg_type == SCM_RIGHTS;
+  const int good = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 &&
+                   sendmsg(pair[0], &message, 0) == 1 && recvmsg(pair[1], &message, 0) == 1 &&
+                   control.header.cmsg_type == SCM_RIGHTS;
   report("SCM_RIGHTS", good);
 }
 

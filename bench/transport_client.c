@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The client of transport_bench: an unmodified program that times its own system calls and prints one line
+ * `NAME NANOSECONDS` per kind, the median of its batches.
+ *
+ *   transport_client native COUNT       calls that have nothing to do with iommufd
+ *   transport_client iommu COUNT BDF    calls that the server answers, on one device behind an IOMMU
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+
+#define BATCHES 15
+
+static void fail(const char* what) {
+  fprintf(stderr, "transport_client: %s: %s\n", what, strerror(errno));
+  exit(2);
+}
+
+static double now_ns(void) {
+  struct timespec t;
+
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static int rising(const void* a, const void* b) {
+  const double x = *(const double*)a, y = *(const double*)b;
+
+  return (x > y) - (x < y);
+}
+
+/* Times `call(state)`, which returns 0 when it went well. */
+static void time_calls(const char* name, long count, int (*call)(void*), void* state) {
+  double batch[BATCHES];
+
+  for (int b = -1; b < BATCHES; b++) { /* the first batch warms up */
+    const double start = now_ns();
+
+    for (long i = 0; i < count; i++)
+      if (call(state)) fail(name);
+    if (b >= 0) batch[b] = (now_ns() - start) / (double)count;
+  }
+  qsort(batch, BATCHES, sizeof(batch[0]), rising);
+  printf("%s %.1f\n", name, batch[BATCHES / 2]);
+  fflush(stdout);
+}
+
+/* ---- calls that concern nobody ----------------------------------------------------------------------- */
+
+struct files {
+  int zero;
+  int regular;
+  int pipe;
+};
+
+static int call_getppid(void* state) {
+  (void)state;
+  return syscall(SYS_getppid) < 0;
+}
+
+static int call_read(void* state) {
+  char byte;
+
+  return read(((struct files*)state)->zero, &byte, 1) != 1;
+}
+
+static int call_pread(void* state) {
+  char byte;
+
+  return pread(((struct files*)state)->regular, &byte, 1, 0) != 1;
+}
+
+static int call_mmap(void* state) {
+  void* at = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, ((struct files*)state)->zero, 0);
+
+  return at == MAP_FAILED || munmap(at, 4096);
+}
+
+static int call_foreign_ioctl(void* state) {
+  int waiting;
+
+  return ioctl(((struct files*)state)->pipe, FIONREAD, &waiting);
+}
+
+static int call_open(void* state) {
+  const int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+
+  (void)state;
+  return fd < 0 || close(fd);
+}
+
+static int call_stat(void* state) {
+  struct stat st;
+
+  (void)state;
+  return stat("/etc/passwd", &st);
+}
+
+static void native_calls(long count) {
+  int ends[2];
+  struct files files = {open("/dev/zero", O_RDONLY | O_CLOEXEC), open("/proc/self/exe", O_RDONLY | O_CLOEXEC), -1};
+
+  if (files.zero < 0 || files.regular < 0 || pipe(ends)) fail("files");
+  files.pipe = ends[0];
+  time_calls("getppid", count, call_getppid, &files);
+  time_calls("read", count, call_read, &files);
+  time_calls("pread", count, call_pread, &files);
+  time_calls("mmap_munmap", count, call_mmap, &files);
+  time_calls("foreign_ioctl", count, call_foreign_ioctl, &files);
+  time_calls("open_close", count / 10 + 1, call_open, &files);
+  time_calls("stat", count / 10 + 1, call_stat, &files);
+}
+
+/* ---- calls that the server answers ------------------------------------------------------------------- */
+
+struct session {
+  int iommu;
+  int device;
+  uint32_t device_id;
+  uint32_t ioas_id;
+  uint64_t config;
+  void* page;
+};
+
+/* 40 bytes in, 40 bytes out, and next to no work between: what a request costs. */
+static int call_hw_info(void* state) {
+  const struct session* s = state;
+  struct iommu_hw_info info = {.size = sizeof(info), .dev_id = s->device_id};
+
+  return ioctl(s->iommu, IOMMU_GET_HW_INFO, &info);
+}
+
+static int call_map_unmap(void* state) {
+  const struct session* s = state;
+  struct iommu_ioas_map map = {.size = sizeof(map),
+                               .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+                               .ioas_id = s->ioas_id,
+                               .user_va = (uintptr_t)s->page,
+                               .length = 4096,
+                               .iova = 0x100000};
+  struct iommu_ioas_unmap unmap = {.size = sizeof(unmap), .ioas_id = s->ioas_id, .iova = 0x100000, .length = 4096};
+
+  return ioctl(s->iommu, IOMMU_IOAS_MAP, &map) || ioctl(s->iommu, IOMMU_IOAS_UNMAP, &unmap);
+}
+
+static int call_config_read(void* state) {
+  const struct session* s = state;
+  uint32_t value;
+
+  return pread(s->device, &value, sizeof(value), (off_t)s->config) != sizeof(value);
+}
+
+static int open_device(const char* bdf) {
+  char pattern[128], node[300];
+  glob_t found;
+  int fd;
+
+  snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/vfio-dev/*", bdf);
+  if (glob(pattern, 0, NULL, &found) || found.gl_pathc != 1) fail(pattern);
+  snprintf(node, sizeof(node), "/dev/vfio/devices/%s", strrchr(found.gl_pathv[0], '/') + 1);
+  globfree(&found);
+  fd = open(node, O_RDWR | O_CLOEXEC);
+  if (fd < 0) fail(node);
+  return fd;
+}
+
+static void iommu_calls(long count, const char* bdf) {
+  struct session s = {.iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC), .device = open_device(bdf)};
+  struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = s.iommu};
+  struct iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
+  struct vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};
+  struct vfio_region_info config = {.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX};
+
+  if (s.iommu < 0) fail("/dev/iommu");
+  if (ioctl(s.device, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
+  if (ioctl(s.iommu, IOMMU_IOAS_ALLOC, &alloc)) fail("IOMMU_IOAS_ALLOC");
+  attach.pt_id = alloc.out_ioas_id;
+  if (ioctl(s.device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach)) fail("VFIO_DEVICE_ATTACH_IOMMUFD_PT");
+  if (ioctl(s.device, VFIO_DEVICE_GET_REGION_INFO, &config)) fail("VFIO_DEVICE_GET_REGION_INFO");
+  s.device_id = bind.out_devid;
+  s.ioas_id = alloc.out_ioas_id;
+  s.config = config.offset;
+  s.page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (s.page == MAP_FAILED) fail("mmap");
+  time_calls("ioctl_40b", count, call_hw_info, &s);
+  time_calls("map_unmap_4k", count, call_map_unmap, &s);
+  time_calls("config_read_4b", count, call_config_read, &s);
+}
+
+int main(int argc, char** argv) {
+  const long count = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
+
+  if (argc == 3 && !strcmp(argv[1], "native") && count > 0) {
+    native_calls(count);
+  } else if (argc == 4 && !strcmp(argv[1], "iommu") && count > 0) {
+    iommu_calls(count, argv[3]);
+  } else {
+    fprintf(stderr, "usage: transport_client native COUNT | iommu COUNT BDF\n");
+    return 2;
+  }
+  return 0;
+}
