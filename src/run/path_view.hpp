@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The private tree of real directories that mirrors a PathTree, and the mount view made of it.
 //
-// Directories are answered with descriptors of the mirror, so readdir, seekdir and fstat are native. Real entries of
-// merged directories are in it too, as placeholders: nothing in the mirror but directories and symlinks is ever used
-// natively; a call relative to a mirror directory must be resolved with path_of() + PathTree::lookup().
+// Directories are answered with descriptors of the mirror, so readdir, seekdir and fstat are native. Files and device
+// nodes in it are placeholders (an ordinary user may make a character device of number 0:0, so readdir's types are
+// right), and so are the machine's entries of merged directories, which are brought up to date at each open. Nothing in the
+// mirror but directories and symlinks is meant to be used natively: a call relative to a mirror directory is resolved
+// with path_of() + PathTree::lookup().
 //
-// The mirror is a tmpfs that no path of the machine leads to (it vanishes with the last process that uses it); where
-// neither CAP_SYS_ADMIN nor user namespaces are available it is a directory of mode 0700 under /dev/shm or /tmp, which the
-// server removes at its end, the front when the server was killed, and the next run when both were (docs: paths.md).
+// The mirror is a tmpfs that no path of the machine leads to (it vanishes with the last process that uses it), handed
+// out through a read-only mount; where neither CAP_SYS_ADMIN nor user namespaces are available it is a directory of mode
+// 0700 under /dev/shm or /tmp, which the server removes at its end, the front when the server was killed, and the next
+// run when both were (paths.md).
 //
-// In the *mount view* the parts of the mirror are also mounted over the real directories in a mount namespace that the
-// client enters between fork and exec; a real file under such a mount point is then not reachable for the client
-// natively: covers() tells, and the server does the call in its own name.
+// In the *mount view* parts of the mirror are also mounted over the machine's directories, in a mount namespace that the
+// client enters between fork and exec. The machine's entries are bound into them one by one, so calls that are let
+// through find what they always found; covers() names the exceptions.
+//
+// Thread-safe after create(). Lock: mu_ (LockRank::kRunPaths) guards the making and the refreshing of the mirror.
 #pragma once
 
 #include <sys/stat.h>
@@ -34,9 +39,9 @@ enum class ViewKind : u8 { kIntercept, kMount };
 
 class PathView {
  public:
-  // Makes the mirror, and the mount namespace unless the policy is kIntercept. To be called by the server before it has
-  // threads. `tree` outlives the view. Errors: kPerm when kMount was asked for and is refused (why() of the error:
-  // mount_refusal()); those of mkdir and friends when no mirror can be made at all.
+  // Makes the mount view unless the policy is kIntercept or (kAuto) it is refused; else the mirror is made when a
+  // directory is first asked for. To be called by the server before it has threads. `tree` outlives the view.
+  // Errors: kPerm when kMount was asked for and is refused (mount_refusal() has the reason).
   static Result<std::unique_ptr<PathView>> create(const PathTree& tree, PathsPolicy policy);
   ~PathView();
   PathView(const PathView&) = delete;
@@ -50,6 +55,10 @@ class PathView {
   // the working directory. Only system calls, no allocation. The process is dumpable afterwards.
   Result<void> enter() const;
 
+  // True when `found` is a directory of the machine that shows our entries without our help (/sys, /sys/class...):
+  // let open and stat of it go on.
+  [[nodiscard]] bool passes_through(const Lookup& found) const;
+
   // A fresh description of a directory, for ADDFD. `path` is Lookup::path of a kFound directory. `flags`: the client's
   // open flags (O_CLOEXEC, O_PATH, ... are honoured). Errors: those of openat.
   Result<Fd> open_directory(const std::string& path, int flags) const;
@@ -62,11 +71,12 @@ class PathView {
   // /proc/PID/cwd has this stat. Empty when it is none of ours.
   [[nodiscard]] std::optional<std::string> path_of(const struct stat& st) const;
 
-  // True when the client natively sees the mirror at `path` (absolute, normalised, without symlinks of ours): a kNotOurs
-  // or kElsewhere call must then be done by the server on the real machine's file and not be let through.
+  // True when the client natively sees the mirror at `path` (absolute, normalised) and not what the machine has there: an
+  // entry that appeared after create() in a directory that is mounted over. Such a kNotOurs call must be done by the
+  // server on the machine's file and not be let through.
   [[nodiscard]] bool covers(std::string_view path) const;
 
-  // For the front: the directory to remove after the server died; empty when there is nothing to remove.
+  // For the front: the directory that may have to be removed after the server died (it need not exist).
   [[nodiscard]] const std::string& leftover() const;
   // Removes what leftover() named. Tolerates that it is gone.
   static void remove_leftover(const std::string& directory);

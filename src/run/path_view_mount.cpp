@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/path_view_mount.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/sys.hpp"
+#include "run/path_view_sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+using sys::check;
+
+constexpr std::size_t kHelperStack = 256 * 1024;
+// Where the tmpfs is attached while parts of it are copied: a directory that is there and is not looked at meanwhile.
+constexpr const char* kWorkPlace = "/proc";
+
+int copy_mount(int at, const char* path) {
+  return open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+}
+int attach_mount(int mount, const char* to) { return move_mount(mount, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH); }
+int make_read_only(int mount) {
+  struct mount_attr attr {};
+  attr.attr_set = MOUNT_ATTR_RDONLY;
+  return mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof attr);
+}
+
+bool exists(const std::string& path) { return faccessat(AT_FDCWD, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
+
+// Adds the directories of the machine above nodes that it lacks, and own directories that it has.
+void collect_points(const Node& directory, const std::string& path, std::set<std::string>& points) {
+  for (const auto& [name, child] : directory.children()) {
+    const std::string place = path + "/" + name;
+    if (child->kind() != NodeKind::kDirectory || !exists(place)) {
+      points.insert(path);
+    } else if (child->entries() == Entries::kOwn) {
+      points.insert(place);
+    } else {
+      collect_points(*child, place, points);
+    }
+  }
+}
+
+bool may_be_mounted_over(const std::string& path) { return std::ranges::count(path, '/') >= 2; }
+
+// The directory of the tree at an absolute path without symlinks; null when there is none.
+const Node* find_directory(const PathTree& tree, const std::string& path) {
+  const Lookup found = tree.lookup(path, Follow::kNo);
+  const bool is_directory = found.outcome == Lookup::Outcome::kFound && found.node->kind() == NodeKind::kDirectory;
+  return is_directory ? found.node : nullptr;
+}
+
+// What the helper process does, step by step, in the memory of the process that waits for it.
+class Helper {
+ public:
+  Helper(const PathTree& tree, Mounts mounts) : tree_(tree), mounts_(mounts), uid_(geteuid()), gid_(getegid()) {}
+
+  MountedMirror made;
+  MountFailure failure;
+
+  // Runs in the namespaces that clone() gave it.
+  Result<void> work(bool own_user_namespace) {
+    if (own_user_namespace) IOMMUFD_TRY(map_ids());
+    IOMMUFD_TRY(did("mount propagation", mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr)));
+    Fd tmpfs = IOMMUFD_TRY(make_tmpfs());
+    // A mount can be copied only while it is attached in this namespace.
+    IOMMUFD_TRY(did("attaching the tmpfs", attach_mount(tmpfs.get(), kWorkPlace)));
+    Fd writable(IOMMUFD_TRY(step("copying the tmpfs mount", copy_mount(tmpfs.get(), ""))));
+    made.mirror = IOMMUFD_TRY(step("filling the tmpfs", Mirror::make(tree_, std::move(writable))));
+    std::vector<MountPoint> points;
+    if (mounts_ == Mounts::kOver) points = choose_mount_points(tree_);
+    for (const MountPoint& point : points) {
+      if (const Node* node = find_directory(tree_, point.path)) made.mirror.refresh(*node);
+    }
+    IOMMUFD_TRY(did("making the mirror read-only", make_read_only(tmpfs.get())));
+    for (const MountPoint& point : points) {
+      Fd part(IOMMUFD_TRY(step("copying a part of the mirror", copy_mount(tmpfs.get(), point.path.c_str() + 1))));
+      made.view.parts[point.path].directory = std::move(part);
+    }
+    IOMMUFD_TRY(did("detaching the tmpfs", umount2(kWorkPlace, MNT_DETACH)));
+    made.handed_out = std::move(tmpfs);
+    if (mounts_ == Mounts::kNone) return {};
+    for (const MountPoint& point : points) IOMMUFD_TRY(mount_over(point));
+    made.view.mount_namespace = Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC))));
+    if (own_user_namespace) {
+      made.view.user_namespace = Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC))));
+    }
+    made.view.root_directory = Fd(IOMMUFD_TRY(step("opening the root", open("/", O_PATH | O_DIRECTORY | O_CLOEXEC))));
+    return {};
+  }
+
+ private:
+  template <class T>
+  Result<T> step(const char* what, Result<T> result) {
+    if (!result) failure = {what, result.error()};
+    return result;
+  }
+  Result<int> step(const char* what, int result) { return step(what, check(result)); }
+  // The same for a call whose value says nothing.
+  Result<void> did(const char* what, int result) {
+    if (Result<int> r = step(what, result); !r) return Err(r.error());
+    return {};
+  }
+
+  Result<void> write_file(const char* path, const std::string& text) {
+    const Fd fd(IOMMUFD_TRY(step(path, open(path, O_WRONLY | O_CLOEXEC))));
+    IOMMUFD_TRY(did(path, write(fd.get(), text.data(), text.size()) < 0 ? -1 : 0));
+    return {};
+  }
+
+  // Only our own ids, each as itself: what an ordinary user may map.
+  Result<void> map_ids() {
+    IOMMUFD_TRY(write_file("/proc/self/setgroups", "deny"));
+    IOMMUFD_TRY(write_file("/proc/self/uid_map", fmt::format("{0} {0} 1", uid_)));
+    return write_file("/proc/self/gid_map", fmt::format("{0} {0} 1", gid_));
+  }
+
+  Result<Fd> make_tmpfs() {
+    const Fd fs(IOMMUFD_TRY(step("fsopen of tmpfs", fsopen("tmpfs", FSOPEN_CLOEXEC))));
+    IOMMUFD_TRY(did("the tmpfs option source", fsconfig(fs.get(), FSCONFIG_SET_STRING, "source", "iommufd-user", 0)));
+    IOMMUFD_TRY(did("the tmpfs option mode", fsconfig(fs.get(), FSCONFIG_SET_STRING, "mode", "0755", 0)));
+    IOMMUFD_TRY(did("creating the tmpfs", fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0)));
+    return Fd(IOMMUFD_TRY(step("fsmount", fsmount(fs.get(), FSMOUNT_CLOEXEC, 0))));
+  }
+
+  // Mounts the part of the mirror, then the machine's entries into it. One that refuses (it vanished, or is masked) stays
+  // a placeholder, and PathView::covers() says so.
+  Result<void> mount_over(const MountPoint& point) {
+    MountView::Part& part = made.view.parts[point.path];
+    IOMMUFD_TRY(did("entering a mount point", chdir(point.path.c_str())));
+    IOMMUFD_TRY(did("mounting over a directory", attach_mount(part.directory.get(), point.path.c_str())));
+    for (const std::string& name : point.bound) {
+      // The working directory still is the machine's directory, so the relative source is its entry.
+      if (mount(name.c_str(), (point.path + "/" + name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) part.real.insert(name);
+    }
+    return {};
+  }
+
+  const PathTree& tree_;
+  const Mounts mounts_;
+  const uid_t uid_;
+  const gid_t gid_;
+};
+
+struct HelperCall {
+  Helper* helper;
+  bool own_user_namespace;
+  bool done = false;
+};
+
+int helper_main(void* argument) {
+  auto* call = static_cast<HelperCall*>(argument);
+  call->done = call->helper->work(call->own_user_namespace).has_value();
+  return 0;
+}
+
+// Runs the helper to its end, as a process that shares our memory and descriptors and is alone in its thread group (what
+// unshare of a user namespace asks for). False when the kernel refuses the namespaces, or when work() failed.
+bool run_helper(Helper& helper, bool own_user_namespace) {
+  void* stack = mmap(nullptr, kHelperStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) {
+    helper.failure = {"the helper's stack", sys::last_errno()};
+    return false;
+  }
+  // A handler of ours must not run in the helper.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  HelperCall call{&helper, own_user_namespace};
+  const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | (own_user_namespace ? CLONE_NEWUSER : 0);
+  const int pid = clone(helper_main, static_cast<char*>(stack) + kHelperStack, flags, &call);
+  if (pid < 0) {
+    helper.failure = {own_user_namespace ? "a user and mount namespace" : "a mount namespace", sys::last_errno()};
+  } else {
+    waitpid(pid, nullptr, __WALL);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  munmap(stack, kHelperStack);
+  return call.done;
+}
+
+}  // namespace
+
+std::vector<MountPoint> choose_mount_points(const PathTree& tree) {
+  std::set<std::string> paths;
+  collect_points(tree.root(), "", paths);
+  std::vector<MountPoint> points;
+  for (const std::string& path : paths) {
+    if (!may_be_mounted_over(path)) continue;
+    const Node* node = find_directory(tree, path);
+    const auto entries = list_directory(AT_FDCWD, path.c_str());
+    if (node == nullptr || !entries) continue;
+    MountPoint point{path, {}};
+    for (const auto& [name, type] : *entries) {
+      // Symlinks are copied as they are; what is ours replaces what is there.
+      const bool wanted = node->entries() == Entries::kMerged && node->child(name) == nullptr && type != DT_LNK;
+      if (wanted) point.bound.push_back(name);
+    }
+    points.push_back(std::move(point));
+  }
+  std::ranges::sort(points, {}, [](const MountPoint& p) { return std::pair(p.bound.size(), p.path); });
+  std::size_t left = kMountBudget;
+  std::erase_if(points, [&](const MountPoint& p) {
+    const std::size_t cost = p.bound.size() + 1;
+    if (cost > left) return true;
+    left -= cost;
+    return false;
+  });
+  std::ranges::sort(points, {}, &MountPoint::path);
+  return points;
+}
+
+std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree, Mounts mounts) {
+  // With CAP_SYS_ADMIN a mount namespace will do, and ids stay as they are.
+  if (geteuid() == 0) {
+    Helper helper(tree, mounts);
+    if (run_helper(helper, false)) return std::move(helper.made);
+  }
+  Helper helper(tree, mounts);
+  if (!run_helper(helper, true)) return std::unexpected(helper.failure);
+  return std::move(helper.made);
+}
+
+}  // namespace iommufd::run

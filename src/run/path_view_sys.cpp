@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/path_view_sys.hpp"
+
+#include <dirent.h>
+
+#include <memory>
+#include <string_view>
+
+#include "base/fd.hpp"
+#include "base/sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+struct CloseDir {
+  void operator()(DIR* d) const { closedir(d); }
+};
+
+}  // namespace
+
+Result<void> done(int result) {
+  if (result < 0) return Err(sys::last_errno());
+  return {};
+}
+
+std::optional<std::map<std::string, unsigned char, std::less<>>> list_directory(int at, const char* path) {
+  Fd fd(openat(at, path, kOpenDirectory));
+  if (!fd.valid()) return std::nullopt;
+  const std::unique_ptr<DIR, CloseDir> directory(fdopendir(fd.get()));
+  if (directory == nullptr) return std::nullopt;
+  static_cast<void>(fd.release());  // closedir() closes it
+  std::map<std::string, unsigned char, std::less<>> entries;
+  while (const dirent* e = readdir(directory.get())) {
+    const std::string_view name = e->d_name;
+    if (name != "." && name != "..") entries.emplace(name, e->d_type);
+  }
+  return entries;
+}
+
+}  // namespace iommufd::run
