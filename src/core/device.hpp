@@ -41,8 +41,9 @@ struct PhysicalDevice {
 
 class Device final : public Object {
  public:
-  // Binds `device` to `ctx` and publishes the DEVICE object; the result holds a reference and the binder's count, which
-  // unbind() gives back. Errors: kPerm (group owned by another context), kNoMem, kBusy (ids used up).
+  static constexpr ObjectType kType = ObjectType::kDevice;
+
+  // Binds `device` to `ctx` and publishes the DEVICE object; it stays until unbind(). Errors: kPerm (group owned by another context), kNoMem, kBusy (ids used up).
   static Result<Ref<Device>> bind(Ref<Context> ctx, PhysicalDevice& device);
 
   // Attaches to the IOAS or HWPT `pt_id`, or replaces when already attached at `pasid`: what VFIO_DEVICE_ATTACH does.
@@ -57,8 +58,9 @@ class Device final : public Object {
   [[nodiscard]] Context& context() const { return *ctx_; }
   [[nodiscard]] bool is_attached(Pasid pasid);
 
+  [[nodiscard]] Group& group() const { return *group_; }
+
  private:
-  friend class Group;
   Device(Ref<Context> ctx, PhysicalDevice& device);
   ~Device() override;
   void teardown() override;
@@ -66,6 +68,7 @@ class Device final : public Object {
   Ref<Context> ctx_;
   PhysicalDevice& physical_;
   Ref<Group> group_;
+  Use<Device> binder_;  // keeps user space from destroying the object while it is bound
 };
 
 }  // namespace iommufd::core

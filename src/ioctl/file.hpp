@@ -14,6 +14,7 @@
 namespace iommufd::ioctl {
 
 class File;
+class IommuFile;
 
 // A system call on one of our files.
 class Call : public mem::Caller {
@@ -42,6 +43,8 @@ class File : public RefCounted {
   virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
   // True when lseek works on it (kSPipe otherwise).
   [[nodiscard]] virtual bool seekable() const { return false; }
+  // This file as an open of /dev/iommu; null when it is something else.
+  virtual IommuFile* as_iommu() { return nullptr; }
   // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.
   virtual void release() = 0;
 };

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An I/O address space: which IOVAs are mapped to which pages, in every domain at once (spec iommufd-core 3, 4).
+//
+// Invariants
+// * Every finished area is mapped in every domain, and its pages are pinned exactly while there is a domain.
+// * An area that is being built or torn down is `busy`: it occupies its IOVA, nobody else touches it (spec 3.12).
+// * alignment_ is the largest that a domain, or "huge pages off", asks for; 1 when nothing does.
+//
+// Locks, outermost first: hwpt_mu_ (kHwptList) the HWPTs; then, the group's lock in between; domains_mu_ (kDomains) the
+// domains: map, unmap and copy hold it shared, adding and removing a domain exclusively; iova_mu_ (kIova) the areas and
+// ranges. Pages and page tables come below.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "base/ref.hpp"
+#include "base/result.hpp"
+#include "base/sync.hpp"
+#include "core/context.hpp"
+#include "core/hwpt.hpp"
+#include "iova/interval_map.hpp"
+#include "iova/reserved.hpp"
+#include "mem/pages.hpp"
+
+namespace iommufd::core {
+
+// An IOVA that the caller fixed, or one that the IOAS chooses.
+enum class Placement : u8 { kAutomatic, kFixed };
+
+struct MapRequest {
+  u64 iova = 0;  // kFixed only
+  u64 length = 0;
+  Placement placement = Placement::kAutomatic;
+  Access access = Access::kNone;
+};
+
+class Ioas final : public Object {
+ public:
+  static constexpr ObjectType kType = ObjectType::kIoas;
+
+  explicit Ioas(iommu::Platform& platform) : Object(kType), platform_(platform) {}
+
+  // Maps [start, start + length) of `space` (user addresses, or offsets of a file). Returns the IOVA.
+  // Errors: spec 3.4 rows 5 to 11, in that order.
+  Result<u64> map(const MapRequest& request, Ref<mem::AddressSpace> space, u64 start, Ref<mem::Process> process,
+                  mem::ChargeMode mode) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  // A slice of somebody's pages: what COPY takes from its source.
+  struct Slice {
+    Ref<mem::Pages> pages;
+    u64 offset = 0;  // byte offset from the first page's start
+    u64 length = 0;
+  };
+  // The slices behind [iova, iova + length). Errors: spec 3.7 rows 5 to 7.
+  Result<std::vector<Slice>> slices(u64 iova, u64 length) IOMMUFD_EXCLUDES(iova_mu_);
+  // Maps slices one after the other. Errors: spec 3.7 rows 9 to 14.
+  Result<u64> map_slices(const MapRequest& request, std::vector<Slice> slices) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  // Unmaps every area inside the range; returns the bytes. Errors: spec 3.8 rows 3 to 7 (also after a part was done).
+  Result<u64> unmap(u64 iova, u64 length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  Result<u64> unmap_all() IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  struct Ranges {
+    std::vector<IovaRange> gaps;
+    u64 alignment = 1;
+  };
+  [[nodiscard]] Ranges iova_ranges() IOMMUFD_EXCLUDES(iova_mu_);
+  // Replaces the allowed list. Errors: kAddrInUse. Pre: the ranges are disjoint, start < last.
+  Result<void> allow(iova::IntervalMap<std::monostate> ranges) IOMMUFD_EXCLUDES(iova_mu_);
+
+  // IOMMU_IOAS_NOIOMMU_GET_PA (noiommu.md 12), rows 6 to 8. Pre: max_length != 0.
+  struct PhysRun {
+    PhysAddr phys;
+    u64 length = 0;
+  };
+  Result<PhysRun> noiommu_phys(u64 iova, u64 max_length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  // IOMMU_OPTION_HUGE_PAGES (spec 3.9).
+  [[nodiscard]] bool huge_pages() IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  Result<void> set_huge_pages(bool on) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  // Device reserved regions (spec 4.8): all or none. Errors: kAddrInUse.
+  Result<void> reserve(const std::vector<IovaRange>& ranges, const void* owner) IOMMUFD_EXCLUDES(iova_mu_);
+  void unreserve(const void* owner) IOMMUFD_EXCLUDES(iova_mu_);
+
+  // Attach by IOAS id (spec 5.6): the automatic HWPT that takes the device, or a new one.
+  Result<ObjectId> attach_auto(Context& ctx, Device& device, Pasid pasid) IOMMUFD_EXCLUDES(hwpt_mu_);
+  Result<ObjectId> replace_auto(Context& ctx, Device& device, Pasid pasid, std::vector<Use<HwptPaging>>& old)
+      IOMMUFD_EXCLUDES(hwpt_mu_);
+  // Lists `hwpt` and fills its domain. Errors: spec 4.9.
+  Result<void> add_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
+  void remove_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
+
+ private:
+  struct Area {
+    Ref<mem::Pages> pages;
+    u64 offset = 0;  // of the first byte, from the start of the first page of `pages`
+    Access access = Access::kNone;
+    bool busy = true;
+    bool small_pages = false;  // mapped page by page
+  };
+  using Areas = iova::IntervalMap<Area>;
+  // What an unmap took out and gives back after the DMA barrier.
+  struct Teardown;
+
+  ~Ioas() override = default;
+  void teardown() override;
+
+  Result<u64> place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) IOMMUFD_REQUIRES(iova_mu_);
+  Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather);
+  void clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& gather);
+  Result<void> fill_domains_locked(u64 start, u64 last, const Area& area) IOMMUFD_REQUIRES_SHARED(domains_mu_);
+  void tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown)
+      IOMMUFD_REQUIRES_SHARED(domains_mu_);
+  Result<u64> unmap_range(u64 start, u64 last) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  Result<ObjectId> attach_new_locked(Context& ctx, Device& device, Pasid pasid) IOMMUFD_REQUIRES(hwpt_mu_);
+  Result<void> add_hwpt_locked(HwptPaging& hwpt) IOMMUFD_REQUIRES(hwpt_mu_);
+  Result<void> add_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  void remove_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  Result<void> raise_alignment_locked(u64 alignment) IOMMUFD_REQUIRES(domains_mu_, iova_mu_);
+  [[nodiscard]] u64 wanted_alignment_locked() const IOMMUFD_REQUIRES_SHARED(domains_mu_) IOMMUFD_REQUIRES_SHARED(iova_mu_);
+
+  iommu::Platform& platform_;
+
+  Mutex hwpt_mu_{LockRank::kHwptList};
+  std::vector<HwptPaging*> hwpts_ IOMMUFD_GUARDED_BY(hwpt_mu_);  // in creation order
+
+  SharedMutex domains_mu_{LockRank::kDomains};
+  std::vector<iommu::Domain*> domains_ IOMMUFD_GUARDED_BY(domains_mu_);  // [0] is the storage domain
+  bool huge_pages_ IOMMUFD_GUARDED_BY(domains_mu_) = true;
+
+  SharedMutex iova_mu_{LockRank::kIova};
+  Areas areas_ IOMMUFD_GUARDED_BY(iova_mu_);
+  iova::ReservedRanges reserved_ IOMMUFD_GUARDED_BY(iova_mu_);
+  iova::IntervalMap<std::monostate> allowed_ IOMMUFD_GUARDED_BY(iova_mu_);
+  u64 alignment_ IOMMUFD_GUARDED_BY(iova_mu_) = 1;
+};
+
+}  // namespace iommufd::core

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Shared by the parts of Ioas. Teardown is what an unmap takes out of page tables and pins: given back at the end of its life, once no DMA that began before can
+// still reach it.
+#pragma once
+
+#include <vector>
+
+#include "core/ioas.hpp"
+
+namespace iommufd::core {
+
+// Pages that the bytes [offset, offset + length) touch, counted from the page that holds byte 0.
+struct PageSpan {
+  u64 first;
+  u64 count;
+};
+inline PageSpan pages_of(u64 offset, u64 length) {
+  const u64 first = offset >> kPageShift;
+  return {first, ((offset + length - 1) >> kPageShift) - first + 1};
+}
+
+struct Ioas::Teardown {
+  explicit Teardown(iommu::Platform& p) : platform(p), gather(p.tables()) {}
+  Teardown(const Teardown&) = delete;
+  Teardown& operator=(const Teardown&) = delete;
+  ~Teardown() {
+    if (frames.empty() && gather.empty()) return;
+    platform.phys().barrier().wait();
+    platform.phys().release(frames);
+    gather.free();
+  }
+
+  iommu::Platform& platform;
+  pt::Gather gather;
+  std::vector<PhysAddr> frames;  // unpinned, not yet released
+};
+
+}  // namespace iommufd::core

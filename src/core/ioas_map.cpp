@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// MAP, COPY and UNMAP (spec iommufd-core 3.4, 3.7, 3.8).
+#include "base/assert.hpp"
+#include "base/explain.hpp"
+#include "base/rollback.hpp"
+#include "core/ioas.hpp"
+#include "core/ioas_detail.hpp"
+#include "iova/allocate.hpp"
+
+namespace iommufd::core {
+namespace {
+
+constexpr u64 kMax = ~u64{0};
+
+}  // namespace
+
+// Rows 8 to 10: where a mapping goes. `hint` steers the automatic choice.
+Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) {
+  if (!is_aligned(request.length, alignment_))
+    return reject(Errno::kInval, {"length", request.length, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 8"});
+  u64 iova = request.iova;
+  if (request.placement == Placement::kAutomatic) {
+    const Result<u64> chosen = iova::allocate({request.length, hint, alignment_}, areas_, reserved_, allowed_);
+    if (!chosen)
+      return reject(chosen.error(), {"length", request.length, "no IOVA of that length and alignment is free",
+                                     "iommufd-core 3.5"});
+    iova = *chosen;
+  } else {
+    u64 last = 0;
+    if (!is_aligned(iova, alignment_))
+      return reject(Errno::kInval, {"iova", iova, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 9b"});
+    if (__builtin_add_overflow(iova, request.length - 1, &last))
+      return reject(Errno::kOverflow, {"iova", iova, "iova + length wraps", "iommufd-core 3.4 row 9c"});
+    if (reserved_.overlaps(iova, last))
+      return reject(Errno::kInval, {"iova", iova, "overlaps a reserved range (see IOAS_IOVA_RANGES)", "iommufd-core 3.4 row 9d"});
+    if (areas_.overlaps(iova, last))
+      return reject(Errno::kExist, {"iova", iova, "overlaps an existing mapping", "iommufd-core 3.4 row 9e"});
+  }
+  if (!is_aligned(offset_in_page, alignment_))
+    return reject(Errno::kInval, {"user_va", offset_in_page, "its offset in the page must be a multiple of the IOVA alignment",
+                                  "iommufd-core 3.4 row 10"});
+  return iova;
+}
+
+Result<void> Ioas::fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather) {
+  const u64 length = last - start + 1;
+  const PageSpan span = pages_of(area.offset, length);
+  u64 done = 0;
+  Rollback undo{[&] {
+    if (done != 0) domain.unmap(Iova{start}, done, gather);
+  }};
+  IOMMUFD_TRY(area.pages->for_each_run(span.first, span.count, [&](u64 index, PhysAddr frame, u64 run) -> Result<void> {
+    const u64 skip = area.offset + done - index * kPageSize;  // bytes of the run before the area
+    u64 bytes = std::min(run * kPageSize - skip, length - done);
+    PhysAddr pa = advance(frame, skip);
+    while (bytes != 0) {
+      const u64 step = area.small_pages ? std::min(kPageSize - pa.page_offset(), bytes) : bytes;
+      IOMMUFD_TRY(domain.map(Iova{start + done}, pa, step, area.access, gather));
+      pa = advance(pa, step);
+      done += step;
+      bytes -= step;
+    }
+    return {};
+  }));
+  undo.commit();
+  return {};
+}
+
+void Ioas::clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& gather) {
+  domain.unmap(Iova{start}, last - start + 1, gather);
+}
+
+// Pins the area's pages and enters them into every domain. All or nothing.
+Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
+  if (domains_.empty()) return {};
+  const PageSpan span = pages_of(area.offset, last - start + 1);
+  Teardown teardown(platform_);
+  teardown.frames.reserve(span.count);
+  IOMMUFD_TRY(area.pages->pin(span.first, span.count));
+  Rollback unpin{[&] { area.pages->unpin(span.first, span.count, teardown.frames); }};
+  std::size_t filled = 0;
+  Rollback unfill{[&]() IOMMUFD_REQUIRES_SHARED(domains_mu_) {
+    for (std::size_t i = 0; i < filled; ++i) clear_area(start, last, *domains_[i], teardown.gather);
+  }};
+  for (; filled < domains_.size(); ++filled)
+    IOMMUFD_TRY(fill_area(start, last, area, *domains_[filled], teardown.gather));
+  unfill.commit();
+  unpin.commit();
+  return {};
+}
+
+void Ioas::tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown) {
+  if (domains_.empty()) return;
+  const PageSpan span = pages_of(area.offset, last - start + 1);
+  teardown.frames.reserve(teardown.frames.size() + span.count);
+  for (iommu::Domain* domain : domains_) clear_area(start, last, *domain, teardown.gather);
+  area.pages->unpin(span.first, span.count, teardown.frames);
+}
+
+Result<u64> Ioas::map(const MapRequest& request, Ref<mem::AddressSpace> space, u64 start, Ref<mem::Process> process,
+                      mem::ChargeMode mode) {
+  if (request.length == 0 || request.length > kMax - kPageSize)
+    return reject(Errno::kInval, {"length", request.length, "must be 1 to 2^64 - 4097", "iommufd-core 3.4 row 6"});
+  Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length, request.access,
+                                               std::move(process), mode);
+  const u64 offset = pages->first_byte_offset();
+  std::vector<Slice> slices;
+  slices.push_back({std::move(pages), offset, request.length});
+  return map_slices(request, std::move(slices));
+}
+
+Result<std::vector<Ioas::Slice>> Ioas::slices(u64 iova, u64 length) {
+  if (length == 0) return reject(Errno::kInval, {"length", 0, "must not be 0", "iommufd-core 3.7 row 5"});
+  u64 last = 0;
+  if (__builtin_add_overflow(iova, length - 1, &last))
+    return reject(Errno::kOverflow, {"src_iova", iova, "src_iova + length wraps", "iommufd-core 3.7 row 6"});
+  std::vector<Slice> out;
+  const ReadLock lock(iova_mu_);
+  u64 at = iova;
+  for (;;) {
+    const auto it = areas_.find(at, at);
+    if (it == areas_.end() || it->second.value.busy)
+      return reject(Errno::kNoEnt, {"src_iova", at, "is not covered by a mapping", "iommufd-core 3.7 row 7"});
+    const Area& area = it->second.value;
+    const u64 end = std::min(it->first, last);
+    out.push_back({area.pages, area.offset + (at - it->second.start), end - at + 1});
+    if (end == last) return out;
+    at = end + 1;
+  }
+}
+
+Result<u64> Ioas::map_slices(const MapRequest& request, std::vector<Slice> slices) {
+  const ReadLock domains_lock(domains_mu_);
+  u64 iova = 0;
+  std::size_t inserted = 0;
+  std::size_t filled = 0;
+  const auto start_of = [&](std::size_t n) {
+    u64 at = iova;
+    for (std::size_t i = 0; i < n; ++i) at += slices[i].length;
+    return at;
+  };
+  Teardown teardown(platform_);
+  Rollback undo{[&]() IOMMUFD_REQUIRES_SHARED(domains_mu_) {
+    const auto area_at = [&](u64 start) IOMMUFD_REQUIRES_SHARED(iova_mu_) { return areas_.find(start, start); };
+    for (std::size_t i = 0; i < inserted; ++i) {
+      const u64 start = start_of(i);
+      const WriteLock lock(iova_mu_);
+      const auto it = area_at(start);
+      if (i < filled) tear_down_area_locked(start, it->first, it->second.value, teardown);
+      areas_.erase(it);
+    }
+  }};
+  {
+    const WriteLock lock(iova_mu_);
+    const Slice& head = slices.front();
+    // The hint is the position of the first byte in its own backing.
+    const u64 hint = (head.pages->start() & ~kPageMask) + head.offset;
+    iova = IOMMUFD_TRY(place_locked(request, hint, head.offset & kPageMask));
+    for (; inserted < slices.size(); ++inserted) {
+      const Slice& slice = slices[inserted];
+      if (allows(request.access, Access::kWrite) && !slice.pages->writable())
+        return reject(Errno::kPerm, {"flags", std::to_underlying(request.access),
+                                     "WRITEABLE, but the source was mapped without it", "iommufd-core 3.7 row 12"});
+      if (!is_aligned(slice.offset & kPageMask, alignment_))
+        return reject(Errno::kInval, {"src_iova", slice.offset, "a part starts off the alignment of the destination",
+                                      "iommufd-core 3.7 row 13"});
+      const u64 start = start_of(inserted);
+      areas_.insert(start, start + (slice.length - 1),
+                    Area{slice.pages, slice.offset, request.access, true, !huge_pages_});
+    }
+  }
+  for (; filled < slices.size(); ++filled) {
+    const u64 start = start_of(filled);
+    const Slice& slice = slices[filled];
+    const Area area{slice.pages, slice.offset, request.access, true, !huge_pages_};
+    IOMMUFD_TRY(fill_domains_locked(start, start + (slice.length - 1), area));
+  }
+  undo.commit();
+  const WriteLock lock(iova_mu_);
+  for (std::size_t i = 0; i < inserted; ++i) areas_.find(start_of(i), start_of(i))->second.value.busy = false;
+  return iova;
+}
+
+// The loop of 3.8: areas inside [start, last], ascending. Areas that were removed stay removed when a later one fails.
+Result<u64> Ioas::unmap_range(u64 start, u64 last) {
+  const ReadLock domains_lock(domains_mu_);
+  u64 bytes = 0;
+  u64 from = start;
+  Area area;  // pages are let go without the lock
+  for (;;) {
+    u64 first = 0;
+    u64 end = 0;
+    {
+      const WriteLock lock(iova_mu_);
+      const auto it = areas_.find(from, last);
+      if (it == areas_.end()) return bytes;
+      if (it->second.value.busy)
+        return reject(Errno::kBusy, {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 3.8"});
+      if (it->second.start < start || it->first > last)
+        return reject(Errno::kNoEnt, {"iova", it->second.start, "a mapping is only partly inside the range; it is unmapped whole or not at all",
+                                      "iommufd-core 3.8"});
+      it->second.value.busy = true;
+      first = it->second.start;
+      end = it->first;
+      area = it->second.value;
+    }
+    {
+      Teardown teardown(platform_);
+      tear_down_area_locked(first, end, area, teardown);
+    }
+    {
+      const WriteLock lock(iova_mu_);
+      areas_.erase(areas_.find(first, first));
+    }
+    area.pages = nullptr;
+    bytes += end - first + 1;
+    if (end == last) return bytes;
+    from = end + 1;
+  }
+}
+
+Result<u64> Ioas::unmap(u64 iova, u64 length) {
+  if (iova == kMax || length == kMax)
+    return reject(Errno::kOverflow, {iova == kMax ? "iova" : "length", kMax, "must be below 2^64 - 1", "iommufd-core 3.8 row 3"});
+  if (length == 0) return reject(Errno::kInval, {"length", 0, "must not be 0", "iommufd-core 3.8 row 4"});
+  u64 last = 0;
+  if (__builtin_add_overflow(iova, length - 1, &last))
+    return reject(Errno::kOverflow, {"iova", iova, "iova + length wraps", "iommufd-core 3.8 row 5"});
+  const u64 bytes = IOMMUFD_TRY(unmap_range(iova, last));
+  if (bytes == 0) return reject(Errno::kNoEnt, {"iova", iova, "nothing is mapped in the range", "iommufd-core 3.8 row 7"});
+  return bytes;
+}
+
+Result<u64> Ioas::unmap_all() { return unmap_range(0, kMax); }
+
+}  // namespace iommufd::core

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An open of /dev/iommu (spec iommufd-core 1): dispatches commands to the handlers in iommu_*.cpp.
+#pragma once
+
+#include <string>
+
+#include "core/context.hpp"
+#include "ioctl/file.hpp"
+
+namespace iommufd::ioctl {
+
+class IommuFile final : public File {
+ public:
+  explicit IommuFile(iommu::Platform& platform)
+      : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)) {}
+
+  Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
+  // read() and write() have no implementation here: kInval.
+  Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
+  Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
+  Result<void> mmap(Call& call, const MmapRequest& request) override;
+  void release() override;
+  IommuFile* as_iommu() override { return this; }
+
+  [[nodiscard]] const Ref<core::Context>& context() const { return ctx_; }
+
+ private:
+  const Ref<core::Context> ctx_;
+};
+
+// "IOMMU_IOAS_MAP" for 0x3B85; null for a number that is no command of ours.
+const char* iommu_command_name(u32 cmd);
+
+}  // namespace iommufd::ioctl
