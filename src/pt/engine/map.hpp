@@ -70,26 +70,28 @@ class Mapper {
   // Stores entries of the run up to the end of the table; returns how many.
   Result<u64> fill(u64* items, unsigned level, u64 va, u64 oa, const Run& run) {
     const unsigned per_entry = 1u << (run.size_lg2 - F::item_lg2(level));
-    const u64 size = u64{1} << run.size_lg2;
     const unsigned first = index_of<F>(va, level);
-    const unsigned end =
-        first + static_cast<unsigned>(std::min<u64>(run.entries * per_entry, kTableItems<F> - first));
-    u64 stored = 0;
-    for (unsigned i = first; i < end; i += per_entry) {
-      const std::span<u64> slots(items + i, per_entry);
-      for (const u64& slot : slots) {
-        if (load_item(slot) == 0) [[likely]] continue;
-        IOMMUFD_TRY(make_room(slots, level, va));
-        break;
+    const u64 entries = std::min<u64>(run.entries, (kTableItems<F> - first) / per_entry);
+    for (u64 n = 0; n < entries; ++n) {
+      const u64 at = n << run.size_lg2;
+      const std::span<u64> slots(items + first + n * per_entry, per_entry);
+      if (const Result<void> free = claim(slots, level, va + at); !free) [[unlikely]] {
+        mapped_ += at;
+        return Err(free.error());
       }
-      const u64 leaf = F::make_leaf(oa, level, run.size_lg2, permission_);
+      const u64 leaf = F::make_leaf(oa + at, level, run.size_lg2, permission_);
       for (u64& slot : slots) store_item(slot, leaf);
-      va += size;
-      oa += size;
-      mapped_ += size;
-      ++stored;
     }
-    return stored;
+    mapped_ += entries << run.size_lg2;
+    return entries;
+  }
+
+  // Makes sure that the slots of an entry at `va` hold no leaf and no table.
+  Result<void> claim(std::span<u64> slots, unsigned level, u64 va) {
+    for (const u64& slot : slots) {
+      if (load_item(slot) != 0) [[unlikely]] return make_room(slots, level, va);
+    }
+    return {};
   }
 
   // Unlinks tables without leaves from the slots of an entry at `va`. Nothing changes when there is a leaf.

@@ -23,44 +23,49 @@ class Unmapper {
   }
 
  private:
-  // True when the walk came to the end of the table or of the range, false at a hole. va_ moves along.
-  bool clear(u64* items, unsigned level) {
-    for (unsigned i = index_of<F>(va_, level); i < kTableItems<F> && !done_;) {
+  enum class Stop { kTableEnd, kRangeEnd, kHole };
+
+  // Clears from va_ on; va_ moves along.
+  Stop clear(u64* items, unsigned level) {
+    const u64 item_bytes = item_size<F>(level);
+    u64 va = va_;
+    Stop stop = Stop::kTableEnd;
+    for (unsigned i = index_of<F>(va, level); i < kTableItems<F> && stop == Stop::kTableEnd;) {
       const u64 item = load_item(items[i]);
-      switch (F::kind(item, level)) {
-        case EntryKind::kEmpty:
-          return false;
-        case EntryKind::kLeaf: {
-          const unsigned size_lg2 = F::entry_lg2(item, level);
-          const u64 size = u64{1} << size_lg2;
-          if ((va_ & (size - 1)) != 0) return false;  // the range starts inside the entry
-          const unsigned end = i + (1u << (size_lg2 - F::item_lg2(level)));
-          for (; i < end; ++i) store_item(items[i], 0);
-          done_ = last_ - va_ < size;
-          va_ += size;
+      const EntryKind kind = F::kind(item, level);
+      if (kind == EntryKind::kLeaf) {
+        const unsigned size_lg2 = F::entry_lg2(item, level);
+        const u64 size = u64{1} << size_lg2;
+        if ((va & (size - 1)) != 0) {  // the range starts inside the entry
+          stop = Stop::kHole;
           break;
         }
-        case EntryKind::kTable: {
-          const u64 size = item_size<F>(level);
-          const bool covered = (va_ & (size - 1)) == 0 && last_ - va_ >= size - 1;
-          if (!clear(storage_.below(item), level - 1)) return false;
-          if (covered) {
-            store_item(items[i], 0);
-            gather_.add_table(PhysAddr{F::table_address(item)});
-          }
-          ++i;
-          break;
+        const unsigned end = i + (1u << (size_lg2 - F::item_lg2(level)));
+        for (; i < end; ++i) store_item(items[i], 0);
+        if (last_ - va < size) stop = Stop::kRangeEnd;
+        va += size;
+      } else if (kind == EntryKind::kTable) {
+        const bool covered = (va & (item_bytes - 1)) == 0 && last_ - va >= item_bytes - 1;
+        va_ = va;
+        stop = clear(storage_.below(item), level - 1);
+        va = va_;
+        if (covered && stop != Stop::kHole) {
+          store_item(items[i], 0);
+          gather_.add_table(PhysAddr{F::table_address(item)});
         }
+        ++i;
+      } else {
+        stop = Stop::kHole;
       }
     }
-    return true;
+    va_ = va;
+    return stop;
   }
 
   const Storage<F>& storage_;
   Gather& gather_;
   u64 va_;
   const u64 last_;
-  bool done_ = false;
 };
 
 }  // namespace iommufd::pt
