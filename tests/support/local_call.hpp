@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Calls of this very process on files of ours: what a program that links the library does, for tests and benchmarks.
+#pragma once
+
+#include <fcntl.h>
+
+#include <set>
+
+#include "base/sys.hpp"
+#include "ioctl/file.hpp"
+#include "mem/local_memory.hpp"
+
+namespace iommufd::test {
+
+class LocalCall final : public ioctl::Call {
+ public:
+  Ref<mem::AddressSpace> memory() override { return memory_; }
+  Ref<mem::Process> process() override { return process_; }
+  bool capable(mem::Capability cap) override { return !dropped.contains(cap); }
+  Result<Fd> descriptor(int fd) override { return Fd(IOMMUFD_TRY(sys::check(::fcntl(fd, F_DUPFD_CLOEXEC, 0)))); }
+  Result<Ref<ioctl::File>> resolve(int fd) override {
+    if (fd == iommu_fd) return iommu;
+    if (::fcntl(fd, F_GETFD) < 0) return Err(Errno::kBadf);
+    return Ref<ioctl::File>();
+  }
+  std::string describe() override { return "test:1"; }
+
+  std::set<mem::Capability> dropped{};  // capabilities that the caller lacks
+  Ref<ioctl::File> iommu;               // what descriptor iommu_fd is
+  int iommu_fd = 1'000'000;
+
+ private:
+  Ref<mem::AddressSpace> memory_ = make_ref<mem::LocalMemory>();
+  Ref<mem::Process> process_ = make_ref<mem::LocalProcess>();
+};
+
+}  // namespace iommufd::test
