@@ -43,8 +43,8 @@ bool may_come_back(const Node& root, std::string_view path) {
 // knows, on a path of the machine (`outside_`).
 class Walk {
  public:
-  Walk(const Node& root, std::string_view path, Follow follow)
-      : root_(root), here_(&root), rest_(path), follow_(follow) {}
+  Walk(const PathTree& tree, std::string_view path, Follow follow)
+      : tree_(tree), root_(tree.root()), here_(&root_), rest_(path), follow_(follow) {}
 
   Lookup run() {
     for (skip_slashes(rest_); !rest_.empty(); skip_slashes(rest_)) {
@@ -93,14 +93,8 @@ class Walk {
       return;
     }
     outside_.resize(std::max<std::size_t>(outside_.rfind('/'), 1));
-    settle();
-  }
-
-  // `outside_` may be a directory of the tree again.
-  void settle() {
-    const Node* node = &root_;
-    std::string_view rest = outside_;
-    for (skip_slashes(rest); !rest.empty() && node != nullptr; skip_slashes(rest)) node = node->child(take_component(rest));
+    // Perhaps that is a directory of the tree again.
+    const Node* node = tree_.find(outside_);
     if (node != nullptr && node->kind() == NodeKind::kDirectory) here_ = node;
   }
 
@@ -146,6 +140,7 @@ class Walk {
     return true;
   }
 
+  const PathTree& tree_;
   const Node& root_;
   const Node* here_;
   std::string outside_;     // meaningful while here_ is null; absolute, no trailing slash
@@ -226,6 +221,12 @@ void PathTree::add_char_device(std::string_view path, DeviceNumber rdev, u32 mod
   node.opener_ = opener;
 }
 
+const Node* PathTree::find(std::string_view path) const {
+  const Node* node = root_.get();
+  for (skip_slashes(path); !path.empty() && node != nullptr; skip_slashes(path)) node = node->child(take_component(path));
+  return node;
+}
+
 Lookup PathTree::lookup(std::string_view path, Follow follow) const {
   if (!path.starts_with('/')) return {};
   // Nearly every path of a client ends here: its first component is none of ours, and nothing can lead back.
@@ -234,7 +235,7 @@ Lookup PathTree::lookup(std::string_view path, Follow follow) const {
   const std::string_view first = rest.substr(0, rest.find('/'));
   if (root_->child(first) == nullptr && !(has_dot_dot(rest) && may_come_back(*root_, rest))) return {};
   if (path.size() > kMaxPath) return {.outcome = Lookup::Outcome::kError, .error = Errno::kNameTooLong};
-  return Walk(*root_, path, follow).run();
+  return Walk(*this, path, follow).run();
 }
 
 std::string join(std::string_view directory, std::string_view relative) {

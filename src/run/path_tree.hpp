@@ -129,6 +129,9 @@ class PathTree {
   // tree costs a few nanoseconds. Relative paths: the caller puts the directory in front (PathView::path_of).
   [[nodiscard]] Lookup lookup(std::string_view path, Follow follow) const;
 
+  // The node at a path as Lookup::path has it: no symlink is followed, no `..` understood. Null: there is none.
+  [[nodiscard]] const Node* find(std::string_view path) const;
+
   [[nodiscard]] const Node& root() const { return *root_; }
 
  private:

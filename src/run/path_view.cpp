@@ -144,11 +144,11 @@ bool PathView::passes_through(const Lookup& found) const {
 }
 
 Result<Fd> PathView::open_directory(const std::string& path, int flags) const {
-  const Lookup found = impl_->tree.lookup(path, Follow::kNo);
-  if (found.outcome != Lookup::Outcome::kFound || !is_directory(found)) return Err(Errno::kNotDir);
+  const Node* node = impl_->tree.find(path);
+  if (node == nullptr || node->kind() != NodeKind::kDirectory) return Err(Errno::kNotDir);
   const MutexLock lock(impl_->mu);
   IOMMUFD_TRY(impl_->need_locked());
-  if (found.node->entries() == Entries::kMerged) impl_->mirror.refresh(*found.node);
+  if (node->entries() == Entries::kMerged) impl_->mirror.refresh(*node);
   const auto [at, rest] = impl_->place_locked(path);
   return Fd(IOMMUFD_TRY(check(openat(at, rest, flags | O_CLOEXEC, 0))));
 }

@@ -56,7 +56,7 @@ class PathView {
   Result<void> enter() const;
 
   // True when `found` is a directory of the machine that shows our entries without our help (/sys, /sys/class...):
-  // let open and stat of it go on.
+  // do open and stat on the machine's, at found.path.
   [[nodiscard]] bool passes_through(const Lookup& found) const;
 
   // A fresh description of a directory, for ADDFD. `path` is Lookup::path of a kFound directory. `flags`: the client's

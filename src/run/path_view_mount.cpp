@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,13 +39,16 @@ int make_read_only(int mount) {
   return mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof attr);
 }
 
-bool exists(const std::string& path) { return faccessat(AT_FDCWD, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
+bool is_directory(const std::string& path) {
+  struct stat st {};
+  return fstatat(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
 
 // Adds the directories of the machine above nodes that it lacks, and own directories that it has.
 void collect_points(const Node& directory, const std::string& path, std::set<std::string>& points) {
   for (const auto& [name, child] : directory.children()) {
     const std::string place = path + "/" + name;
-    if (child->kind() != NodeKind::kDirectory || !exists(place)) {
+    if (child->kind() != NodeKind::kDirectory || !is_directory(place)) {
       points.insert(path);
     } else if (child->entries() == Entries::kOwn) {
       points.insert(place);
@@ -54,14 +58,9 @@ void collect_points(const Node& directory, const std::string& path, std::set<std
   }
 }
 
-bool may_be_mounted_over(const std::string& path) { return std::ranges::count(path, '/') >= 2; }
+bool is_merged(const Node& node) { return node.kind() == NodeKind::kDirectory && node.entries() == Entries::kMerged; }
 
-// The directory of the tree at an absolute path without symlinks; null when there is none.
-const Node* find_directory(const PathTree& tree, const std::string& path) {
-  const Lookup found = tree.lookup(path, Follow::kNo);
-  const bool is_directory = found.outcome == Lookup::Outcome::kFound && found.node->kind() == NodeKind::kDirectory;
-  return is_directory ? found.node : nullptr;
-}
+bool may_be_mounted_over(const std::string& path) { return std::ranges::count(path, '/') >= 2; }
 
 // What the helper process does, step by step, in the memory of the process that waits for it.
 class Helper {
@@ -83,7 +82,7 @@ class Helper {
     std::vector<MountPoint> points;
     if (mounts_ == Mounts::kOver) points = choose_mount_points(tree_);
     for (const MountPoint& point : points) {
-      if (const Node* node = find_directory(tree_, point.path)) made.mirror.refresh(*node);
+      made.mirror.refresh(*tree_.find(point.path));
     }
     IOMMUFD_TRY(did("making the mirror read-only", make_read_only(tmpfs.get())));
     for (const MountPoint& point : points) {
@@ -200,14 +199,15 @@ std::vector<MountPoint> choose_mount_points(const PathTree& tree) {
   std::vector<MountPoint> points;
   for (const std::string& path : paths) {
     if (!may_be_mounted_over(path)) continue;
-    const Node* node = find_directory(tree, path);
+    const Node* node = tree.find(path);
     const auto entries = list_directory(AT_FDCWD, path.c_str());
-    if (node == nullptr || !entries) continue;
+    if (!entries) continue;
     MountPoint point{path, {}};
     for (const auto& [name, type] : *entries) {
-      // Symlinks are copied as they are; what is ours replaces what is there.
-      const bool wanted = node->entries() == Entries::kMerged && node->child(name) == nullptr && type != DT_LNK;
-      if (wanted) point.bound.push_back(name);
+      // What is ours replaces what is there, except for a directory that we share; symlinks are copied as they are.
+      const Node* ours = node->child(name);
+      const bool shared = ours == nullptr || (is_merged(*ours) && type == DT_DIR);
+      if (is_merged(*node) && shared && type != DT_LNK) point.bound.push_back(name);
     }
     points.push_back(std::move(point));
   }

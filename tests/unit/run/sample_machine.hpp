@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Three functions for tests of paths: behind an IOMMU, without one, and one whose probe was refused.
+#pragma once
+
+#include <string>
+
+#include "run/sysfs.hpp"
+
+namespace iommufd::run {
+
+struct SampleMachine {
+  std::string config = std::string(256, '\0');
+  bool noiommu = true;
+  MachineInfo info;
+
+  SampleMachine() {
+    PciDeviceInfo d;
+    d.bdf = {.domain = 1, .bus = 1};
+    d.vendor = 0x1234;
+    d.device = 0x11e8;
+    d.subsystem_vendor = 0x1af4;
+    d.subsystem_device = 0x1100;
+    d.class_code = 0x00ff00;
+    d.revision = 0x10;
+    d.resources[0] = {0xfe000000, 0xfe0fffff, 0x40200};
+    d.irq = 11;
+    d.config = [this] { return config; };
+    d.iommu_group = 5;
+    d.iommu = "ivhd0";
+    d.vfio = VfioNode{"vfio0", {{kVfioDeviceMajor, 0}, 11}};
+    info.devices.push_back(d);
+    d.bdf.bus = 2;
+    d.iommu_group.reset();
+    d.iommu.clear();
+    d.vfio = VfioNode{"noiommu-vfio1", {{kVfioDeviceMajor, 1}, 12}};
+    info.devices.push_back(d);
+    d.bdf.bus = 3;
+    d.vfio.reset();
+    info.devices.push_back(d);
+    info.iommufd = {{kMiscMajor, kIommufdMinor}, 10};
+    info.iommus.push_back({"ivhd0", {{"amd-iommu/cap", "0\n"}, {"amd-iommu/features", "0\n"}}});
+    info.groups.push_back({5, "DMA", {{0xfee00000, 0xfeefffff, "msi"}}});
+    info.noiommu.get = [this] { return noiommu; };
+    info.noiommu.set = [this](bool on) { noiommu = on; };
+  }
+  SampleMachine(const SampleMachine&) = delete;
+  SampleMachine& operator=(const SampleMachine&) = delete;
+};
+
+}  // namespace iommufd::run
