@@ -125,7 +125,6 @@ struct VfioSparseMmapArea {
   u64 size;
 };
 IOMMUFD_WIRE_STRUCT(VfioSparseMmapArea, 16);
-inline constexpr u16 kVfioCapMsixMappable = 3;  // header only, version 1
 
 // struct vfio_irq_info
 struct VfioIrqInfo {

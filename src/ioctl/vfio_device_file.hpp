@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An open of /dev/vfio/devices/NAME: decodes system calls into typed calls of vfio::DeviceFile. Which errno, and in
+// which order checks run, is ABI: each handler's order is that of its section in spec vfio-device. The handlers are in
+// vfio_bind.cpp (5, 6), vfio_info.cpp (7, 8, 12), vfio_irqs.cpp (13, 15), vfio_reset.cpp (14) and vfio_feature.cpp (16).
+#pragma once
+
+#include <memory>
+
+#include "ioctl/arguments.hpp"
+#include "ioctl/file.hpp"
+#include "vfio/device_file.hpp"
+
+namespace iommufd::ioctl {
+
+class VfioDeviceFile final : public File {
+ public:
+  explicit VfioDeviceFile(std::unique_ptr<vfio::DeviceFile> file) : file_(std::move(file)) {}
+
+  Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
+  Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
+  Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
+  Result<void> mmap(Call& call, const MmapRequest& request) override;
+  void release() override { file_->release(); }
+
+ private:
+  using Busy = vfio::DeviceFile::Busy;
+
+  Result<void> bind(Call& call, UserVa arg);
+  Result<void> attach(Call& call, Busy& device, UserVa arg);
+  Result<void> detach(Call& call, Busy& device, UserVa arg);
+  Result<void> get_info(Call& call, UserVa arg);
+  Result<void> get_region_info(Call& call, UserVa arg);
+  Result<void> get_irq_info(Call& call, UserVa arg);
+  Result<void> set_irqs(Call& call, Busy& device, UserVa arg);
+  Result<void> set_ioeventfd(Call& call, Busy& device, UserVa arg);
+  Result<void> get_hot_reset_info(Call& call, Busy& device, UserVa arg);
+  Result<void> hot_reset(Call& call, Busy& device, UserVa arg);
+  Result<void> feature(Call& call, Busy& device, UserVa arg);
+
+  const std::unique_ptr<vfio::DeviceFile> file_;
+};
+
+// The open() of a node: errors of vfio::DeviceFile::open().
+Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique_ptr<vfio::FileMemory> memory);
+
+// "VFIO_DEVICE_GET_INFO" for 0x3B6B; null for a number that is no command of a device file.
+const char* vfio_command_name(u32 cmd);
+
+}  // namespace iommufd::ioctl

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio/device.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "vfio/registry.hpp"
+
+namespace iommufd::vfio {
+
+Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Registry& registry)
+    : index_(index),
+      is_noiommu_(physical.is_noiommu()),
+      name_(fmt::format("{}vfio{}", is_noiommu_ ? "noiommu-" : "", index)),
+      function_(function),
+      physical_(physical),
+      registry_(registry),
+      interrupts_(function, registry.watcher()),
+      ioeventfds_(function, registry.watcher()) {
+  function_.connect(interrupts_);
+}
+
+void Device::set_bound(Ref<core::Device> bound) {
+  MutexLock lock(mu_);
+  std::swap(bound_, bound);
+}
+
+Ref<core::Device> Device::bound() {
+  MutexLock lock(mu_);
+  return bound_;
+}
+
+}  // namespace iommufd::vfio

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio/device_file.hpp"
+
+#include <utility>
+
+#include "base/assert.hpp"
+#include "base/explain.hpp"
+#include "base/rollback.hpp"
+
+namespace iommufd::vfio {
+
+Result<std::unique_ptr<DeviceFile>> DeviceFile::open(Device& device, mem::Caller& caller,
+                                                     std::unique_ptr<FileMemory> memory) {
+  if (device.is_noiommu() && !caller.capable(mem::Capability::kSysRawio)) {
+    return reject(Errno::kPerm, {"capability", 17, "CAP_SYS_RAWIO is needed to open a noiommu device", "noiommu 6"});
+  }
+  return std::unique_ptr<DeviceFile>(new DeviceFile(device, std::move(memory)));
+}
+
+DeviceFile::DeviceFile(Device& device, std::unique_ptr<FileMemory> memory)
+    : device_(device), memory_(std::move(memory)) {}
+
+DeviceFile::~DeviceFile() = default;
+
+Result<ObjectId> DeviceFile::bind(BindRequest request) {
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kOpen) {
+      return reject(Errno::kInval, {"fd", 0, "this open of the device is bound already", "vfio-device 5 row 7"});
+    }
+    state_ = State::kBinding;
+  }
+  Rollback again([this] {
+    MutexLock lock(mu_);
+    state_ = released_ ? State::kClosed : State::kOpen;
+  });
+  if (request.token) {
+    IOMMUFD_TRY(std::move(*request.token));
+    return reject(Errno::kInval, {"flags", 1, "the device has no token", "vfio-device 5 row 10"});
+  }
+  Ref<core::Context> ctx = IOMMUFD_TRY(std::move(request.context));
+  if (!device_.claim()) {
+    return reject(Errno::kInval, {"fd", 0, "another open of the device is bound", "vfio-device 5 row 13"});
+  }
+  Rollback claim([this] { device_.unclaim(); });
+  IOMMUFD_TRY(start(std::move(ctx)));
+  claim.commit();
+  again.commit();
+  return core_->id();
+}
+
+Result<void> DeviceFile::start(Ref<core::Context> ctx) {
+  core_ = IOMMUFD_TRY(core::Device::bind(std::move(ctx), device_.physical()));
+  Rollback binding([this] {
+    core_->unbind();
+    core_ = nullptr;
+  });
+  function().enable();
+  Rollback enabled([this] {
+    detach_bars();
+    function().begin_disable();
+    function().finish_disable();
+  });
+  IOMMUFD_TRY(attach_bars());
+  device_.set_bound(core_);
+  enabled.commit();
+  binding.commit();
+  return {};
+}
+
+void DeviceFile::finish_bind() {
+  MutexLock lock(mu_);
+  IOMMUFD_ASSERT(state_ == State::kBinding);
+  state_ = State::kBound;
+  if (!released_) return;
+  state_ = State::kClosed;  // the client died meanwhile
+  lock.unlock();
+  shut_down();
+}
+
+void DeviceFile::abort_bind() {
+  shut_down();
+  MutexLock lock(mu_);
+  IOMMUFD_ASSERT(state_ == State::kBinding);
+  state_ = released_ ? State::kClosed : State::kOpen;
+}
+
+Result<DeviceFile::Busy> DeviceFile::enter() {
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kBound || released_) {
+      return reject(Errno::kInval, {"fd", 0, "the device is not bound to an iommufd", "vfio-device 3"});
+    }
+    ++busy_;
+  }
+  Busy busy(*this);
+  wake();
+  function().poll();
+  return busy;
+}
+
+void DeviceFile::leave() {
+  {
+    MutexLock lock(mu_);
+    if (--busy_ != 0 || !released_) return;
+    state_ = State::kClosed;
+  }
+  shut_down();
+}
+
+void DeviceFile::release() {
+  {
+    MutexLock lock(mu_);
+    released_ = true;
+    if (busy_ != 0 || state_ == State::kBinding) return;  // whoever is inside shuts down
+    if (std::exchange(state_, State::kClosed) != State::kBound) return;
+  }
+  shut_down();
+}
+
+Result<void> DeviceFile::attach_bars() {
+  for (u32 i = 0; i < pci::kBarCount; ++i) {
+    const pci::BarSpec& bar = function().spec().bars[i];
+    if (bar.mappable == pci::Mappable::kNo) continue;
+    bars_[i] = IOMMUFD_TRY(memory_->map(region_offset(i), bar.size));
+    function().model().attach_memory(i, bars_[i].bytes());
+  }
+  return {};
+}
+
+void DeviceFile::detach_bars() {
+  for (u32 i = 0; i < pci::kBarCount; ++i) {
+    if (bars_[i].bytes().empty()) continue;
+    function().model().detach_memory(i);
+    bars_[i] = sys::Mapping();
+  }
+}
+
+// The order of spec vfio-device 19.
+void DeviceFile::shut_down() {
+  function().begin_disable();
+  detach_bars();
+  device_.interrupts().teardown();
+  device_.ioeventfds().teardown();
+  function().finish_disable();
+  power_.store(Power::kOn, std::memory_order_relaxed);
+  std::optional<Eventfd> dropped;
+  {
+    MutexLock lock(mu_);
+    std::swap(dropped, wakeup_);
+  }
+  device_.set_bound(nullptr);
+  std::exchange(core_, nullptr)->unbind();
+  device_.unclaim();
+}
+
+// Any operation resumes the device. After a low-power entry with a wake-up eventfd that ends the low power; after one
+// without, the device goes back as soon as the operation is over (spec vfio-device 16).
+void DeviceFile::wake() {
+  if (power_.load(std::memory_order_acquire) == Power::kOn) return;
+  std::optional<Eventfd> wakeup;
+  {
+    MutexLock lock(mu_);
+    std::swap(wakeup, wakeup_);
+  }
+  if (!wakeup) return;
+  power_.store(Power::kOn, std::memory_order_release);
+  wakeup->signal();
+}
+
+DeviceFile::Busy::~Busy() {
+  if (file_ != nullptr) file_->leave();
+}
+
+Result<void> DeviceFile::Busy::read(const Window& window, std::span<std::byte> out) {
+  if (window.region == kConfigRegion) {
+    file_->function().config_read(static_cast<u32>(window.offset), out);
+    return {};
+  }
+  if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {
+    return reject(Errno::kIo, {"power", 0, "the device is in low power", "vfio-device 9"});
+  }
+  return file_->function().bar_read(window.region, window.offset, out);
+}
+
+Result<void> DeviceFile::Busy::write(const Window& window, std::span<const std::byte> in) {
+  if (window.region == kConfigRegion) {
+    file_->function().config_write(static_cast<u32>(window.offset), in);
+    return {};
+  }
+  if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {
+    return reject(Errno::kIo, {"power", 0, "the device is in low power", "vfio-device 9"});
+  }
+  return file_->function().bar_write(window.region, window.offset, in);
+}
+
+Result<void> DeviceFile::Busy::set_irqs(IrqRequest request) {
+  return file_->device_.interrupts().set(std::move(request));
+}
+
+Result<void> DeviceFile::Busy::set_ioeventfd(IoeventfdRequest request) {
+  return file_->device_.ioeventfds().set(std::move(request));
+}
+
+Result<void> DeviceFile::Busy::reset() {
+  if (!file_->function().resettable()) {
+    return reject(Errno::kInval, {"fd", 0, "the function cannot be reset alone", "vfio-device 14"});
+  }
+  file_->function().reset();
+  return {};
+}
+
+Result<std::vector<Dependent>> DeviceFile::Busy::hot_reset_info() {
+  return file_->device_.registry().dependents(file_->device_, core().context());
+}
+
+Result<void> DeviceFile::Busy::hot_reset() {
+  return file_->device_.registry().hot_reset(file_->device_, core().context());
+}
+
+Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
+  Power expected = Power::kOn;
+  if (!file_->power_.compare_exchange_strong(expected, Power::kLow, std::memory_order_acq_rel)) {
+    return reject(Errno::kInval, {"flags", 0, "the device is in low power already", "vfio-device 16"});
+  }
+  MutexLock lock(file_->mu_);
+  std::swap(file_->wakeup_, wakeup);
+  return {};
+}
+
+void DeviceFile::Busy::exit_low_power() {
+  std::optional<Eventfd> dropped;
+  file_->power_.store(Power::kOn, std::memory_order_release);
+  MutexLock lock(file_->mu_);
+  std::swap(file_->wakeup_, dropped);
+}
+
+}  // namespace iommufd::vfio

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One open of a VFIO device (spec vfio-device 3 to 19). Before BIND every operation but BIND is kInval; BIND makes the
+// device this file's own until the file is closed; there is no unbind.
+//
+// Life: kOpen -> kBinding -> kBound -> kClosed. Operations run as a Busy; the close waits for none of them: the last
+// one out shuts the device down. So after release() of an idle file no DMA of the device touches memory.
+//
+// Lock order: mu_ (kVfioDevice) guards the state and is held for nothing else.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/ref.hpp"
+#include "base/result.hpp"
+#include "base/sync.hpp"
+#include "core/context.hpp"
+#include "core/device.hpp"
+#include "mem/caller.hpp"
+#include "vfio/device.hpp"
+#include "vfio/file_memory.hpp"
+#include "vfio/regions.hpp"
+#include "vfio/registry.hpp"
+
+namespace iommufd::vfio {
+
+using Uuid = std::array<std::byte, 16>;
+
+// What BIND asks for. What could not be fetched is an error that counts when its turn comes.
+struct BindRequest {
+  std::optional<Result<Uuid>> token;  // with the TOKEN flag
+  Result<Ref<core::Context>> context = Err(Errno::kBadf);
+};
+
+class DeviceFile {
+ public:
+  // Errors: kPerm (a noiommu device without CAP_SYS_RAWIO, noiommu 6). `memory` is what the client may map.
+  static Result<std::unique_ptr<DeviceFile>> open(Device& device, mem::Caller& caller,
+                                                  std::unique_ptr<FileMemory> memory);
+  ~DeviceFile();
+  DeviceFile(const DeviceFile&) = delete;
+  DeviceFile& operator=(const DeviceFile&) = delete;
+
+  // BIND in two halves, since its answer is copied out before anybody may see it done: bind() returns the id of the
+  // DEVICE object, then finish_bind() or, when the client cannot be told, abort_bind().
+  // Errors: spec vfio-device 5, rows 7 to 19. After an error the file can try again.
+  Result<ObjectId> bind(BindRequest request) IOMMUFD_EXCLUDES(mu_);
+  void finish_bind() IOMMUFD_EXCLUDES(mu_);
+  void abort_bind() IOMMUFD_EXCLUDES(mu_);
+
+  // An operation on the bound device. Movable, ends with its life.
+  class Busy {
+   public:
+    Busy(Busy&& o) noexcept : file_(std::exchange(o.file_, nullptr)) {}
+    Busy& operator=(Busy&&) = delete;
+    ~Busy();
+
+    Result<ObjectId> attach(core::Pasid pasid, ObjectId pt_id) { return core().attach_or_replace(pasid, pt_id); }
+    void detach(core::Pasid pasid) { core().detach(pasid); }
+
+    // Reads and writes of what locate() found. Errors: kIo (decoding off, or low power).
+    Result<void> read(const Window& window, std::span<std::byte> out);
+    Result<void> write(const Window& window, std::span<const std::byte> in);
+
+    Result<void> set_irqs(IrqRequest request);
+    Result<void> set_ioeventfd(IoeventfdRequest request);
+    // VFIO_DEVICE_RESET. Errors: kInval (no reset of the function alone exists).
+    Result<void> reset();
+    Result<std::vector<Dependent>> hot_reset_info();
+    Result<void> hot_reset();
+
+    // LOW_POWER_ENTRY, and with `wakeup` LOW_POWER_ENTRY_WITH_WAKEUP. Errors: kInval (is in already).
+    Result<void> enter_low_power(std::optional<Eventfd> wakeup);
+    void exit_low_power();
+
+   private:
+    friend class DeviceFile;
+    explicit Busy(DeviceFile& file) : file_(&file) {}
+    [[nodiscard]] core::Device& core() const { return *file_->core_; }
+    DeviceFile* file_;
+  };
+  // Errors: kInval (not bound). Looks at what the client has stored into mapped registers first, and wakes the device.
+  Result<Busy> enter() IOMMUFD_EXCLUDES(mu_);
+
+  // The last descriptor and mapping are gone (spec 19). Never fails.
+  void release() IOMMUFD_EXCLUDES(mu_);
+
+  [[nodiscard]] Device& device() const { return device_; }
+  [[nodiscard]] pci::Function& function() const { return device_.function(); }
+
+ private:
+  enum class State : u8 { kOpen, kBinding, kBound, kClosed };
+  enum class Power : u8 { kOn, kLow };
+
+  DeviceFile(Device& device, std::unique_ptr<FileMemory> memory);
+  void leave() IOMMUFD_EXCLUDES(mu_);
+  Result<void> start(Ref<core::Context> ctx);
+  Result<void> attach_bars();
+  void detach_bars();
+  // Device and binding back to how bind() found them.
+  void shut_down();
+  void wake();
+
+  Device& device_;
+  const std::unique_ptr<FileMemory> memory_;
+
+  // Written by bind() and shut_down() while no Busy exists.
+  Ref<core::Device> core_;
+  std::array<sys::Mapping, pci::kBarCount> bars_;
+
+  std::atomic<Power> power_{Power::kOn};
+
+  Mutex mu_{LockRank::kVfioDevice};
+  State state_ IOMMUFD_GUARDED_BY(mu_) = State::kOpen;
+  u32 busy_ IOMMUFD_GUARDED_BY(mu_) = 0;
+  bool released_ IOMMUFD_GUARDED_BY(mu_) = false;
+  std::optional<Eventfd> wakeup_ IOMMUFD_GUARDED_BY(mu_);
+};
+
+}  // namespace iommufd::vfio

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio/interrupts.hpp"
+
+#include <bit>
+#include <utility>
+
+#include "base/explain.hpp"
+
+namespace iommufd::vfio {
+namespace {
+
+Err bad(const char* field, u64 value, const char* rule) {
+  return reject(Errno::kInval, {field, value, rule, "vfio-device 13"});
+}
+
+u64 raw(IrqIndex index) { return std::to_underlying(index); }
+
+}  // namespace
+
+Interrupts::Interrupts(pci::Function& function, EventWatcher& watcher) : function_(function), watcher_(watcher) {}
+
+Interrupts::~Interrupts() = default;
+
+IrqInfo Interrupts::info(IrqIndex index) const {
+  const pci::FunctionSpec& spec = function_.spec();
+  switch (index) {
+    case IrqIndex::kIntx:
+      return {.count = spec.interrupt_pin != 0 ? 1U : 0U, .maskable = true, .automasked = true, .resizable = true};
+    case IrqIndex::kMsi:
+      return {.count = spec.msi ? 1U << spec.msi->vectors_lg2 : 0U};
+    case IrqIndex::kMsix:
+    case IrqIndex::kErr:
+      return {};
+    case IrqIndex::kReq:
+      return {.count = 1};
+  }
+  return {};
+}
+
+Result<void> Interrupts::set(IrqRequest request) {
+  MutexLock gate(gate_);
+  const bool trigger = request.action == IrqAction::kTrigger;
+  switch (request.index) {
+    case IrqIndex::kIntx:
+      if (trigger) return trigger_intx(request);
+      if (request.action == IrqAction::kMask) return mask_intx(request);
+      if (request.action == IrqAction::kUnmask) return unmask_intx(request);
+      break;
+    case IrqIndex::kMsi:
+      if (trigger) return trigger_msi(request);
+      break;
+    case IrqIndex::kReq:
+      if (trigger) return trigger_request(request);
+      break;
+    case IrqIndex::kMsix:
+    case IrqIndex::kErr:
+      break;
+  }
+  return reject(Errno::kNoTty, {"index", raw(request.index), "has no handler for this action", "vfio-device 13"});
+}
+
+void Interrupts::teardown() {
+  MutexLock gate(gate_);
+  switch (mode()) {
+    case Mode::kIntx:
+      disable_intx();
+      break;
+    case Mode::kMsi:
+      disable_msi();
+      break;
+    case Mode::kNone:
+      break;
+  }
+  Trigger dropped;
+  MutexLock lock(mu_);
+  std::swap(dropped, request_);
+  intx_disabled_ = false;
+}
+
+void Interrupts::line(pci::Level level) {
+  if (level == pci::Level::kLow) return;
+  MutexLock lock(mu_);
+  if (mode_ == Mode::kIntx && !intx_masked_) deliver_intx_locked();
+}
+
+void Interrupts::message(u32 vector) {
+  MutexLock lock(mu_);
+  if (mode_ == Mode::kMsi && vector < msi_.size() && msi_[vector]) msi_[vector]->signal();
+}
+
+void Interrupts::intx_disable(bool disabled) {
+  MutexLock lock(mu_);
+  intx_disabled_ = disabled;
+  if (mode_ != Mode::kIntx) return;
+  if (disabled) {
+    intx_masked_ = true;
+  } else {
+    unmask_locked();
+  }
+}
+
+Result<void> Interrupts::mask_intx(const IrqRequest& request) {
+  if (mode() != Mode::kIntx || request.start != 0 || request.count != 1) {
+    return bad("index", raw(request.index), "INTx must be enabled, start 0, count 1");
+  }
+  if (request.data == IrqData::kEventfd) {
+    return reject(Errno::kNoTty, {"flags", 0, "INTx cannot be masked by an eventfd", "vfio-device 13"});
+  }
+  MutexLock lock(mu_);
+  if (request.data == IrqData::kNone || request.bools[0] != 0) intx_masked_ = true;
+  return {};
+}
+
+Result<void> Interrupts::unmask_intx(IrqRequest& request) {
+  if (mode() != Mode::kIntx || request.start != 0 || request.count != 1) {
+    return bad("index", raw(request.index), "INTx must be enabled, start 0, count 1");
+  }
+  if (request.data == IrqData::kEventfd) return watch_unmask(request.eventfds[0]);
+  if (request.data == IrqData::kNone || request.bools[0] != 0) unmask();
+  return {};
+}
+
+Result<void> Interrupts::watch_unmask(IrqEventfd& element) {
+  if (element.number < 0) {
+    if (unmask_watch_) watcher_.remove(*std::exchange(unmask_watch_, std::nullopt));
+    return {};
+  }
+  Eventfd event = IOMMUFD_TRY(std::move(element.event));
+  if (unmask_watch_) {
+    return reject(Errno::kBusy, {"fd", static_cast<u64>(element.number), "an unmask eventfd is set", "vfio-device 13"});
+  }
+  unmask_watch_ = IOMMUFD_TRY(watcher_.add(std::move(event), [this] { unmask(); }));
+  return {};
+}
+
+Result<void> Interrupts::trigger_intx(IrqRequest& request) {
+  const Mode now = mode();
+  if (now == Mode::kIntx && request.count == 0 && request.data == IrqData::kNone) {
+    disable_intx();
+    return {};
+  }
+  if (now == Mode::kMsi) return bad("index", raw(request.index), "another kind of interrupt is enabled");
+  if (request.start != 0 || request.count != 1) return bad("count", request.count, "INTx takes start 0, count 1");
+
+  if (request.data == IrqData::kEventfd) {
+    Trigger trigger;
+    if (request.eventfds[0].number >= 0) trigger = IOMMUFD_TRY(std::move(request.eventfds[0].event));
+    if (now == Mode::kNone && function_.irq() == 0) {
+      return reject(Errno::kNoDev, {"index", raw(request.index), "no interrupt line is connected", "vfio-device 13"});
+    }
+    MutexLock lock(mu_);
+    std::swap(intx_, trigger);
+    if (now == Mode::kNone) {
+      mode_ = Mode::kIntx;
+      intx_masked_ = intx_disabled_;
+      if (!intx_masked_ && function_.line() == pci::Level::kHigh) deliver_intx_locked();
+    }
+    return {};
+  }
+  if (now != Mode::kIntx) return bad("index", raw(request.index), "INTx is not enabled");
+  MutexLock lock(mu_);
+  if (request.data == IrqData::kNone || request.bools[0] != 0) signal_intx_locked();
+  return {};
+}
+
+Result<void> Interrupts::trigger_msi(IrqRequest& request) {
+  const Mode now = mode();
+  if (now == Mode::kMsi && request.count == 0 && request.data == IrqData::kNone) {
+    disable_msi();
+    return {};
+  }
+  if (now == Mode::kIntx) return bad("index", raw(request.index), "another kind of interrupt is enabled");
+
+  if (request.data == IrqData::kEventfd) {
+    if (now == Mode::kMsi) return set_msi_block(request);
+    IOMMUFD_TRY(enable_msi(request.start + request.count));
+    const Result<void> set = set_msi_block(request);
+    if (!set) disable_msi();
+    return set;
+  }
+  if (now != Mode::kMsi) return bad("index", raw(request.index), "MSI is not enabled");
+  MutexLock lock(mu_);
+  for (u32 i = 0; i < request.count; ++i) {
+    const u32 vector = request.start + i;
+    if (vector >= msi_.size() || !msi_[vector]) continue;
+    if (request.data == IrqData::kNone || request.bools[i] != 0) msi_[vector]->signal();
+  }
+  return {};
+}
+
+// REQ has one eventfd that is armed or not, and no more state.
+Result<void> Interrupts::trigger_request(IrqRequest& request) {
+  if (request.data == IrqData::kBool && request.count == 0) return bad("count", 0, "must be 1");
+  if (request.data == IrqData::kEventfd) {
+    if (request.count == 0) return bad("count", 0, "must be 1");
+    IrqEventfd& element = request.eventfds[0];
+    if (element.number < -1) return bad("fd", static_cast<u64>(element.number), "must be -1 or an eventfd");
+    Trigger fresh;
+    if (element.number >= 0) fresh = IOMMUFD_TRY(std::move(element.event));
+    MutexLock lock(mu_);
+    std::swap(request_, fresh);
+    return {};
+  }
+  Trigger dropped;
+  MutexLock lock(mu_);
+  if (request.data == IrqData::kBool) {
+    if (request.bools[0] != 0 && request_) request_->signal();
+    return {};
+  }
+  if (!request_) return bad("index", raw(request.index), "no eventfd is armed");
+  if (request.count == 0) {
+    std::swap(dropped, request_);
+  } else {
+    request_->signal();
+  }
+  return {};
+}
+
+// The host's allocator is asked for `vectors`; it refuses an empty range with ERANGE.
+Result<void> Interrupts::enable_msi(u32 vectors) {
+  if (vectors == 0) return reject(Errno::kRange, {"count", 0, "no vector to allocate", "vfio-device 13"});
+  {
+    MutexLock lock(mu_);
+    msi_.clear();
+    msi_.resize(vectors);
+    mode_ = Mode::kMsi;
+  }
+  function_.enable_msi(std::bit_width(vectors - 1));
+  return {};
+}
+
+Result<void> Interrupts::set_msi_block(IrqRequest& request) {
+  for (u32 i = 0; i < request.count; ++i) {
+    const Result<void> set = set_msi_vector(request.start + i, request.eventfds[i]);
+    if (set) continue;
+    for (u32 j = 0; j <= i; ++j) drop_msi_vector(request.start + j);
+    return set;
+  }
+  return {};
+}
+
+// What was there is dropped first, also when the new one turns out to be bad.
+Result<void> Interrupts::set_msi_vector(u32 vector, IrqEventfd& element) {
+  drop_msi_vector(vector);
+  if (element.number < 0) return {};
+  MutexLock lock(mu_);
+  if (vector >= msi_.size()) return bad("start", vector, "MSI cannot grow: disable it first");
+  msi_[vector] = IOMMUFD_TRY(std::move(element.event));
+  return {};
+}
+
+void Interrupts::drop_msi_vector(u32 vector) {
+  Trigger dropped;
+  MutexLock lock(mu_);
+  if (vector < msi_.size()) std::swap(dropped, msi_[vector]);
+}
+
+void Interrupts::disable_msi() {
+  function_.disable_msi();
+  std::vector<Trigger> dropped;
+  MutexLock lock(mu_);
+  std::swap(dropped, msi_);
+  mode_ = Mode::kNone;
+}
+
+void Interrupts::disable_intx() {
+  if (unmask_watch_) watcher_.remove(*std::exchange(unmask_watch_, std::nullopt));
+  Trigger dropped;
+  MutexLock lock(mu_);
+  std::swap(dropped, intx_);
+  mode_ = Mode::kNone;
+}
+
+void Interrupts::unmask() {
+  MutexLock lock(mu_);
+  unmask_locked();
+}
+
+void Interrupts::unmask_locked() {
+  if (mode_ != Mode::kIntx || !intx_masked_ || intx_disabled_) return;
+  intx_masked_ = false;
+  if (function_.line() == pci::Level::kHigh) deliver_intx_locked();
+}
+
+void Interrupts::deliver_intx_locked() {
+  intx_masked_ = true;
+  signal_intx_locked();
+}
+
+void Interrupts::signal_intx_locked() {
+  if (!intx_disabled_ && intx_) intx_->signal();
+}
+
+Interrupts::Mode Interrupts::mode() {
+  MutexLock lock(mu_);
+  return mode_;
+}
+
+}  // namespace iommufd::vfio

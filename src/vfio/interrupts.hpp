@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Interrupts of one device on their way to its client (spec vfio-device 12, 13): which kind is active, which eventfd
+// stands for which vector, what is masked.
+//
+// Invariants: at most one of INTx, MSI and MSI-X is active. A delivered INTx is masked until the client unmasks it; if
+// its line is still high then, it is delivered again.
+//
+// Lock order: gate_ (kVfioDevice) makes changes one at a time; it may be held while the function's MSI is switched
+// (kPci). mu_ (kIrq) guards the state and is held for deliveries, which are writes that never block. Eventfds that are
+// dropped are declared before the lock, so that they close after it.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/sync.hpp"
+#include "pci/function.hpp"
+#include "vfio/event_watcher.hpp"
+#include "vfio/irq.hpp"
+
+namespace iommufd::vfio {
+
+class Interrupts final : public pci::InterruptSink {
+ public:
+  // Both outlive it. The caller connects it to the function.
+  Interrupts(pci::Function& function, EventWatcher& watcher);
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  // What GET_IRQ_INFO says. ERR has no interrupt on a conventional function.
+  [[nodiscard]] IrqInfo info(IrqIndex index) const;
+
+  // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
+  Result<void> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
+  // The device closes: everything off, all eventfds dropped.
+  void teardown() IOMMUFD_EXCLUDES(gate_, mu_);
+
+  void line(pci::Level level) override IOMMUFD_EXCLUDES(mu_);
+  void message(u32 vector) override IOMMUFD_EXCLUDES(mu_);
+  void intx_disable(bool disabled) override IOMMUFD_EXCLUDES(mu_);
+
+ private:
+  enum class Mode : u8 { kNone, kIntx, kMsi };
+  using Trigger = std::optional<Eventfd>;
+
+  Result<void> mask_intx(const IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> unmask_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> watch_unmask(IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
+  Result<void> trigger_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> trigger_msi(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> trigger_request(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> enable_msi(u32 vectors) IOMMUFD_REQUIRES(gate_);
+  Result<void> set_msi_block(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> set_msi_vector(u32 vector, IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
+  void drop_msi_vector(u32 vector) IOMMUFD_REQUIRES(gate_);
+  void disable_msi() IOMMUFD_REQUIRES(gate_);
+  void disable_intx() IOMMUFD_REQUIRES(gate_);
+
+  // Unmasks unless INTx is disabled in the command register; a line that is still high is delivered again.
+  void unmask() IOMMUFD_EXCLUDES(mu_);
+  void unmask_locked() IOMMUFD_REQUIRES(mu_);
+  void deliver_intx_locked() IOMMUFD_REQUIRES(mu_);
+  void signal_intx_locked() IOMMUFD_REQUIRES(mu_);
+  [[nodiscard]] Mode mode() IOMMUFD_EXCLUDES(mu_);
+
+  pci::Function& function_;
+  EventWatcher& watcher_;
+
+  Mutex gate_{LockRank::kVfioDevice};
+  std::optional<EventWatcher::WatchId> unmask_watch_ IOMMUFD_GUARDED_BY(gate_);
+
+  Mutex mu_{LockRank::kIrq};
+  Mode mode_ IOMMUFD_GUARDED_BY(mu_) = Mode::kNone;
+  bool intx_disabled_ IOMMUFD_GUARDED_BY(mu_) = false;  // INTx Disable in the client's command register
+  bool intx_masked_ IOMMUFD_GUARDED_BY(mu_) = false;
+  Trigger intx_ IOMMUFD_GUARDED_BY(mu_);
+  std::vector<Trigger> msi_ IOMMUFD_GUARDED_BY(mu_);  // one per allocated vector
+  Trigger request_ IOMMUFD_GUARDED_BY(mu_);
+};
+
+}  // namespace iommufd::vfio

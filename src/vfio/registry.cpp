@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio/registry.hpp"
+
+#include <algorithm>
+
+#include "base/explain.hpp"
+
+namespace iommufd::vfio {
+
+Result<std::reference_wrapper<Device>> Registry::add(pci::Function& function, core::PhysicalDevice& physical,
+                                                     UnsafeNoiommu mode) {
+  slots_.push_back({&function, &physical, nullptr});
+  if (physical.is_noiommu() && mode == UnsafeNoiommu::kOff) {
+    return reject(Errno::kInval, {"enable_unsafe_noiommu_mode", 0, "must be on for a device without an IOMMU", "noiommu 2"});
+  }
+  const u32 number = static_cast<u32>(devices_.size());
+  devices_.push_back(std::make_unique<Device>(number, function, physical, *this));
+  slots_.back().device = devices_.back().get();
+  return *devices_.back();
+}
+
+Device* Registry::find(std::string_view name) const {
+  const auto it = std::ranges::find(devices_, name, [](const auto& device) -> std::string_view { return device->name(); });
+  return it == devices_.end() ? nullptr : it->get();
+}
+
+Result<std::vector<Dependent>> Registry::dependents(const Device& device, const core::Context& ctx) const {
+  const pci::Bdf& at = device.function().bdf();
+  if (device.function().on_root_bus()) {
+    return reject(Errno::kNoDev, {"bus", at.bus, "a root bus cannot be reset", "vfio-device 14"});
+  }
+  std::vector<Dependent> out;
+  for (const Slot& slot : slots_) {
+    const pci::Bdf& other = slot.function->bdf();
+    if (other.domain == at.domain && other.bus == at.bus) out.push_back(describe(slot, ctx));
+  }
+  return out;
+}
+
+Result<void> Registry::hot_reset(const Device& device, const core::Context& ctx) const {
+  const std::vector<Dependent> hit = IOMMUFD_TRY(dependents(device, ctx));
+  const auto foreign = std::ranges::find(hit, Dependent::Owner::kOther, &Dependent::owner);
+  if (foreign != hit.end()) {
+    return reject(Errno::kInval, {"devfn", foreign->bdf.devfn(), "a function on the bus is not the caller's", "vfio-device 14"});
+  }
+  for (const Slot& slot : slots_) {
+    const auto same = [&](const Dependent& d) { return d.bdf == slot.function->bdf(); };
+    if (std::ranges::any_of(hit, same)) slot.function->reset();
+  }
+  return {};
+}
+
+// A group belongs to a context when one of its devices is bound there. A noiommu device has no group.
+bool Registry::owns_group(const core::Context& ctx, const core::PhysicalDevice& physical) const {
+  return std::ranges::any_of(slots_, [&](const Slot& slot) {
+    if (slot.device == nullptr || slot.physical->iommu != physical.iommu) return false;
+    if (slot.physical->group_id != physical.group_id) return false;
+    const Ref<core::Device> bound = slot.device->bound();
+    return bound && &bound->context() == &ctx;
+  });
+}
+
+Dependent Registry::describe(const Slot& slot, const core::Context& ctx) const {
+  Dependent out{.bdf = slot.function->bdf()};
+  const Ref<core::Device> bound = slot.device != nullptr ? slot.device->bound() : nullptr;
+  if (bound && &bound->context() == &ctx) {
+    out.owner = Dependent::Owner::kBound;
+    out.id = bound->id();
+  } else if (!slot.physical->is_noiommu() && owns_group(ctx, *slot.physical)) {
+    out.owner = Dependent::Owner::kSameGroup;
+  }
+  return out;
+}
+
+}  // namespace iommufd::vfio
