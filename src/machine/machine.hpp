@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The composition: physical memory, IOMMUs, PCI functions with their models, and the VFIO devices that came of them,
+// built from a MachineSpec by one thread and constant afterwards.
+//
+// Every device behind an IOMMU has a group of its own (ACS everywhere); all devices of one IOMMU kind share one IOMMU.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/device.hpp"
+#include "iommu/device_port.hpp"
+#include "iommu/platform.hpp"
+#include "machine/fault_report.hpp"
+#include "machine/spec.hpp"
+#include "models/poller.hpp"
+#include "models/registry.hpp"
+#include "pci/function.hpp"
+#include "vfio/device.hpp"
+#include "vfio/registry.hpp"
+
+namespace iommufd::machine {
+
+struct MachineDevice {
+  DeviceSpec spec;
+  std::unique_ptr<iommu::DevicePort> port;
+  core::PhysicalDevice physical;
+  std::unique_ptr<pci::Function> function;
+  vfio::Device* vfio = nullptr;  // null: the probe failed
+};
+
+class Machine {
+ public:
+  // The error is a sentence for the user: what, where, what to do. Pre: every device has an address.
+  static std::expected<std::unique_ptr<Machine>, std::string> create(const MachineSpec& spec);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  [[nodiscard]] iommu::Platform& platform() { return *platform_; }
+  [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
+  [[nodiscard]] std::span<const std::unique_ptr<iommu::Instance>> iommus() const { return iommus_; }
+  [[nodiscard]] models::Poller& poller() { return poller_; }
+  [[nodiscard]] NoiommuMode noiommu_mode() const { return noiommu_; }
+  // Some device has registers that a client may map: somebody has to look at them.
+  [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
+
+ private:
+  explicit Machine(NoiommuMode noiommu) : noiommu_(noiommu) {}
+  std::expected<void, std::string> add(const DeviceSpec& spec);
+  iommu::Instance& instance(iommu::Kind kind);
+
+  const NoiommuMode noiommu_;
+  FaultReport faults_;
+  std::unique_ptr<iommu::Platform> platform_;
+  std::vector<std::unique_ptr<iommu::Instance>> iommus_;
+  models::Poller poller_;
+  vfio::Registry registry_;
+  std::vector<std::unique_ptr<MachineDevice>> devices_;
+  bool has_mappable_bars_ = false;
+  u32 next_group_ = 0;
+  u64 next_mmio_ = 0xc000'0000;  // the hole below 4 GiB that RAM leaves out
+};
+
+}  // namespace iommufd::machine

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/machine_service.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ioctl/iommu_file.hpp"
+#include "ioctl/vfio_device_file.hpp"
+#include "run/sysfs.hpp"
+
+namespace iommufd::run {
+namespace {
+
+constexpr u32 kIommuOpener = 0;  // device i of the machine has opener i + 1
+
+std::string hex(const std::vector<std::byte>& payload, std::size_t offset) {
+  u64 word = 0;
+  std::memcpy(&word, payload.data() + offset, sizeof word);
+  return fmt::format("{:x}\n", word);
+}
+
+IommuInfo describe(const iommu::Instance& instance) {
+  const iommu::HwInfo info = instance.hw_info();
+  if (instance.kind() == iommu::Kind::kVtd)
+    return {instance.name(),
+            {{"intel-iommu/cap", hex(info.payload, 8)}, {"intel-iommu/ecap", hex(info.payload, 16)}, {"intel-iommu/version", "1:0\n"}}};
+  return {instance.name(), {{"amd-iommu/features", hex(info.payload, 0)}, {"amd-iommu/cap", "40000f54\n"}}};
+}
+
+PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
+  pci::Function& function = *device.function;
+  const pci::FunctionSpec& spec = function.spec();
+  PciDeviceInfo info;
+  info.bdf = function.bdf();
+  info.vendor = spec.vendor;
+  info.device = spec.device;
+  info.subsystem_vendor = spec.subsystem_vendor;
+  info.subsystem_device = spec.subsystem_device;
+  info.class_code = spec.class_code;
+  info.revision = spec.revision;
+  const auto resources = function.sysfs_resources();
+  std::ranges::copy_n(resources.begin(), static_cast<std::ptrdiff_t>(info.resources.size()), info.resources.begin());
+  info.irq = function.irq();
+  info.config_size = function.config_size();
+  info.config = [&function] {
+    const std::vector<u8> bytes = function.sysfs_config();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  if (!device.physical.is_noiommu()) {
+    info.iommu_group = device.physical.group_id;
+    info.iommu = device.physical.iommu->name();
+  }
+  if (device.vfio != nullptr)
+    info.vfio = VfioNode{device.vfio->name(), {{kVfioDeviceMajor, device.vfio->index()}, opener}};
+  return info;
+}
+
+PathTree describe(machine::Machine& machine) {
+  MachineInfo info;
+  info.iommufd = {{kMiscMajor, kIommufdMinor}, kIommuOpener};
+  u32 opener = kIommuOpener;
+  for (const auto& device : machine.devices()) {
+    info.devices.push_back(describe(*device, ++opener));
+    if (device->physical.is_noiommu()) continue;
+    GroupInfo group;
+    group.id = device->physical.group_id;
+    for (const IovaRange& r : device->physical.reserved) group.reserved.push_back({r.start, r.last, "msi"});
+    info.groups.push_back(std::move(group));
+  }
+  for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));
+  info.noiommu.get = [on = machine.noiommu_mode() == machine::NoiommuMode::kOn] { return on; };
+  return build_tree(info);
+}
+
+class MachineService final : public Service {
+ public:
+  explicit MachineService(std::unique_ptr<machine::Machine> machine)
+      : machine_(std::move(machine)), tree_(describe(*machine_)) {}
+
+  const PathTree& tree() override { return tree_; }
+
+  Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
+    if (opener == kIommuOpener) return Ref<ioctl::File>(make_ref<ioctl::IommuFile>(machine_->platform()));
+    return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
+  }
+
+  std::string command_name(u32 command) override {
+    if (const char* name = ioctl::iommu_command_name(command)) return name;
+    if (const char* name = ioctl::vfio_command_name(command)) return name;
+    return {};
+  }
+
+  // A client may have stored into a mapped register before this call: what it says must count first.
+  void activity() override {
+    if (machine_->has_mappable_bars()) machine_->poller().look();
+  }
+
+ private:
+  const std::unique_ptr<machine::Machine> machine_;
+  const PathTree tree_;
+};
+
+}  // namespace
+
+std::unique_ptr<Service> make_machine_service(std::unique_ptr<machine::Machine> machine) {
+  return std::make_unique<MachineService>(std::move(machine));
+}
+
+}  // namespace iommufd::run
