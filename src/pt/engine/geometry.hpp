@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <type_traits>
+#include <utility>
 
 #include "pt/format.hpp"
 
@@ -33,6 +35,15 @@ constexpr unsigned level_of(unsigned size_lg2) {
 template <PageTableFormat F>
 constexpr unsigned covered_bits(unsigned level, unsigned va_bits) {
   return std::min(va_bits, F::item_lg2(level) + F::kIndexBits);
+}
+
+// Calls fn(integral_constant<level>) for a root at `level`.
+template <PageTableFormat F, unsigned Level = F::kMinTopLevel, class Fn>
+inline auto with_top_level(unsigned level, Fn&& fn) {
+  if constexpr (Level < F::kMaxTopLevel) {
+    if (level != Level) return with_top_level<F, Level + 1>(level, std::forward<Fn>(fn));
+  }
+  return fn(std::integral_constant<unsigned, Level>{});
 }
 
 // Whether [va, last] lies in a space of `bits` bits; in one of its halves when addresses are sign extended.

@@ -4,21 +4,11 @@
 #pragma once
 
 #include <optional>
-#include <type_traits>
 
 #include "pt/engine/storage.hpp"
 #include "pt/table.hpp"
 
 namespace iommufd::pt {
-
-// Calls fn(integral_constant<level>) for a root at `level`.
-template <PageTableFormat F, unsigned Level = F::kMinTopLevel, class Fn>
-inline auto with_top_level(unsigned level, Fn&& fn) {
-  if constexpr (Level < F::kMaxTopLevel) {
-    if (level != Level) return with_top_level<F, Level + 1>(level, std::forward<Fn>(fn));
-  }
-  return fn(std::integral_constant<unsigned, Level>{});
-}
 
 template <unsigned Level, PageTableFormat F>
 inline std::optional<Translation> lookup_at(const Storage<F>& storage, const u64* items, u64 va, Access access) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 
 #include "pt/engine/refuse.hpp"
 #include "pt/engine/storage.hpp"
@@ -70,28 +71,31 @@ class Mapper {
   // Stores entries of the run up to the end of the table; returns how many.
   Result<u64> fill(u64* items, unsigned level, u64 va, u64 oa, const Run& run) {
     const unsigned per_entry = 1u << (run.size_lg2 - F::item_lg2(level));
+    if (per_entry == 1) return fill(items, level, va, oa, run, std::integral_constant<unsigned, 1>{});
+    return fill(items, level, va, oa, run, per_entry);
+  }
+
+  // `per_entry` is the number of items of an entry, as a constant when it is one.
+  Result<u64> fill(u64* items, unsigned level, u64 va, u64 oa, const Run& run, auto per_entry) {
     const unsigned first = index_of<F>(va, level);
     const u64 entries = std::min<u64>(run.entries, (kTableItems<F> - first) / per_entry);
+    const u64 permission = permission_;
     for (u64 n = 0; n < entries; ++n) {
       const u64 at = n << run.size_lg2;
-      const std::span<u64> slots(items + first + n * per_entry, per_entry);
-      if (const Result<void> free = claim(slots, level, va + at); !free) [[unlikely]] {
-        mapped_ += at;
-        return Err(free.error());
+      u64* const slots = items + first + n * per_entry;
+      u64 used = 0;
+      for (unsigned i = 0; i < per_entry; ++i) used |= load_item(slots[i]);
+      if (used != 0) [[unlikely]] {
+        if (const Result<void> free = make_room({slots, per_entry}, level, va + at); !free) {
+          mapped_ += at;
+          return Err(free.error());
+        }
       }
-      const u64 leaf = F::make_leaf(oa + at, level, run.size_lg2, permission_);
-      for (u64& slot : slots) store_item(slot, leaf);
+      const u64 leaf = F::make_leaf(oa + at, level, run.size_lg2, permission);
+      for (unsigned i = 0; i < per_entry; ++i) store_item(slots[i], leaf);
     }
     mapped_ += entries << run.size_lg2;
     return entries;
-  }
-
-  // Makes sure that the slots of an entry at `va` hold no leaf and no table.
-  Result<void> claim(std::span<u64> slots, unsigned level, u64 va) {
-    for (const u64& slot : slots) {
-      if (load_item(slot) != 0) [[unlikely]] return make_room(slots, level, va);
-    }
-    return {};
   }
 
   // Unlinks tables without leaves from the slots of an entry at `va`. Nothing changes when there is a leaf.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pt/engine/storage.hpp"
+#include "pt/table.hpp"
 
 namespace iommufd::pt {
 
@@ -16,50 +17,52 @@ class Unmapper {
   // Bytes removed. Pre: the root covers the range.
   u64 run(const TopInfo& top) {
     const u64 start = va_;
-    clear(storage_.items(top.root.raw()), top.level);
+    with_top_level<F>(top.level, [&](auto level) { return clear<level>(storage_.items(top.root.raw())); });
     const u64 removed = va_ - start;
     gather_.add_range(start, removed);
     return removed;
   }
 
  private:
-  enum class Stop { kTableEnd, kRangeEnd, kHole };
+  // Clears the part of a table that the range covers, from va_ on; va_ moves along, once per table and not per leaf.
+  // False at a hole.
+  template <unsigned Level>
+  bool clear(u64* items) {
+    constexpr u64 kSize = item_size<F>(Level);
+    const unsigned first = index_of<F>(va_, Level);
+    const u64 more = (last_ - (va_ & ~(kSize - 1))) >> F::item_lg2(Level);  // items of the range after the first
+    const unsigned end = first + static_cast<unsigned>(std::min<u64>(more, kTableItems<F> - 1 - first)) + 1;
+    if ((va_ & (kSize - 1)) != 0 && F::kind(load_item(items[first]), Level) == EntryKind::kLeaf) return false;
 
-  // Clears from va_ on; va_ moves along.
-  Stop clear(u64* items, unsigned level) {
-    const u64 item_bytes = item_size<F>(level);
-    u64 va = va_;
-    Stop stop = Stop::kTableEnd;
-    for (unsigned i = index_of<F>(va, level); i < kTableItems<F> && stop == Stop::kTableEnd;) {
+    unsigned known = first;  // the item that va_ is in
+    unsigned i = first;
+    while (i < end) {
       const u64 item = load_item(items[i]);
-      const EntryKind kind = F::kind(item, level);
+      const EntryKind kind = F::kind(item, Level);
       if (kind == EntryKind::kLeaf) {
-        const unsigned size_lg2 = F::entry_lg2(item, level);
-        const u64 size = u64{1} << size_lg2;
-        if ((va & (size - 1)) != 0) {  // the range starts inside the entry
-          stop = Stop::kHole;
-          break;
-        }
-        const unsigned end = i + (1u << (size_lg2 - F::item_lg2(level)));
-        for (; i < end; ++i) store_item(items[i], 0);
-        if (last_ - va < size) stop = Stop::kRangeEnd;
-        va += size;
-      } else if (kind == EntryKind::kTable) {
-        const bool covered = (va & (item_bytes - 1)) == 0 && last_ - va >= item_bytes - 1;
-        va_ = va;
-        stop = clear(storage_.below(item), level - 1);
-        va = va_;
-        if (covered && stop != Stop::kHole) {
-          store_item(items[i], 0);
-          gather_.add_table(PhysAddr{F::table_address(item)});
-        }
-        ++i;
-      } else {
-        stop = Stop::kHole;
+        const unsigned after = i + (1u << (F::entry_lg2(item, Level) - F::item_lg2(Level)));
+        if ((i & (after - i - 1)) != 0) break;  // the range starts inside the entry
+        for (; i != after; ++i) store_item(items[i], 0);
+        continue;
       }
+      if constexpr (Level > 0) {
+        if (kind == EntryKind::kTable) {
+          va_ += u64{i - known} * kSize;
+          known = i;
+          const bool covered = (va_ & (kSize - 1)) == 0 && last_ - va_ >= kSize - 1;
+          if (!clear<Level - 1>(storage_.below(item))) return false;
+          if (covered) {
+            store_item(items[i], 0);
+            gather_.add_table(PhysAddr{F::table_address(item)});
+          }
+          known = ++i;  // the walk below left va_ at its end
+          continue;
+        }
+      }
+      break;
     }
-    va_ = va;
-    return stop;
+    va_ += u64{i - known} * kSize;
+    return i >= end;
   }
 
   const Storage<F>& storage_;
