@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Devices and page tables through VFIO (spec iommufd-core 5 and A.1, A.5, rows B of 7.8). What DMA may touch is in dma.c.
+ * Some rows need two devices behind one IOMMU, or two kinds of IOMMU, and are skipped elsewhere.
+ */
+#define _GNU_SOURCE
+#include <sys/wait.h>
+
+#include "uapi.h"
+
+static struct iommu_hw_info hw_info(int iommufd, const struct vdev* d, void* data, uint32_t room) {
+  struct iommu_hw_info cmd = {.size = sizeof(cmd), .dev_id = d->id, .data_len = room, .data_uptr = (uintptr_t)data};
+  REQUIRE(CHECK_OK(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd)));
+  return cmd;
+}
+
+/* Two bound devices behind IOMMUs of the same or of different type. */
+static void two_devices(int iommufd, bool same_type, struct vdev out[2]) {
+  out[0] = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  for (int nth = 1;; nth++) {
+    struct vdev d = {.fd = -1};
+    if (!find_device(BEHIND_IOMMU, nth, &d))
+      SKIP("needs two devices behind %s", same_type ? "the same kind of IOMMU" : "different kinds of IOMMUs");
+    d = open_and_bind(BEHIND_IOMMU, nth, iommufd);
+    out[1] = d;
+    if ((hw_info(iommufd, &out[0], NULL, 0).out_data_type == hw_info(iommufd, &d, NULL, 0).out_data_type) == same_type)
+      return;
+    close_kept(d.fd);
+  }
+}
+
+static void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t want_alignment) {
+  struct iommu_iova_range r[16];
+  uint32_t num = 16;
+  uint64_t alignment;
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r, &num, &alignment)));
+  CHECK_EQ(num, want_num);
+  CHECK_EQ(alignment, want_alignment);
+}
+
+/* ---- attach ------------------------------------------------------------------------------------------ */
+
+TEST(B01, "attach to a missing id: ENOENT") {
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
+  CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
+  CHECK_ERR(attach_to(&d, 0), ENOENT);
+}
+
+TEST(B02, "attach to a DEVICE id: EINVAL") {
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
+  CHECK_ERR(attach_to(&d, d.id), EINVAL);
+}
+
+TEST(B03, "attach to an IOAS returns an automatic HWPT; ids are 1, 2, 3") {
+  const int iommufd = open_iommufd();
+  uint32_t ioas = ioas_alloc(iommufd), pt = ioas;
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_EQ(ioas, 1);
+  CHECK_EQ(d.id, 2);
+  CHECK_EQ(pt, 3);
+}
+
+TEST(B04, "a second device behind the same IOMMU shares the automatic HWPT") {
+  const int iommufd = open_iommufd();
+  uint32_t ioas = ioas_alloc(iommufd), first = ioas, second = ioas;
+  struct vdev d[2];
+  two_devices(iommufd, true, d);
+  REQUIRE(CHECK_OK(attach(&d[0], &first)));
+  REQUIRE(CHECK_OK(attach(&d[1], &second)));
+  CHECK_EQ(first, second);
+  CHECK_OK(detach(&d[0]));
+  CHECK_ERR(destroy(iommufd, first), EBUSY);
+  CHECK_OK(detach(&d[1]));
+  CHECK_ERR(destroy(iommufd, first), ENOENT);
+}
+
+TEST(B04x, "devices behind different kinds of IOMMU get two HWPTs in one IOAS, and not each other's") {
+  const int iommufd = open_iommufd();
+  uint32_t ioas = ioas_alloc(iommufd), first = ioas, second = ioas, manual;
+  struct vdev d[2];
+  two_devices(iommufd, false, d);
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d[0].id, ioas, 0, &manual)));
+  CHECK_ERR(attach_to(&d[1], manual), EINVAL);
+  REQUIRE(CHECK_OK(attach(&d[0], &first)));
+  REQUIRE(CHECK_OK(attach(&d[1], &second)));
+  CHECK_NE(first, second);
+  CHECK_OK(map_fixed(iommufd, ioas, pages(4 * PAGE), 4 * PAGE, 0x100000));
+  CHECK_OK(unmap(iommufd, ioas, 0x100000, 4 * PAGE));
+}
+
+TEST(B05, "a HWPT that was allocated is not picked by attach to its IOAS") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), pt = ioas, manual;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &manual)));
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_NE(pt, manual);
+}
+
+TEST(B06, "the last detach ends an automatic HWPT; ranges widen, the alignment drops") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), pt = ioas;
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_ERR(destroy(iommufd, pt), EBUSY);
+  REQUIRE(CHECK_OK(detach(&d)));
+  CHECK_ERR(destroy(iommufd, pt), ENOENT);
+  check_ranges(iommufd, ioas, 1, 1);
+}
+
+TEST(B07, "the last detach leaves an allocated HWPT, which attaching by id does not change") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), manual, pt;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &manual)));
+  pt = manual;
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_EQ(pt, manual);
+  REQUIRE(CHECK_OK(detach(&d)));
+  CHECK_OK(destroy(iommufd, manual));
+}
+
+TEST(B08, "an area behind the aperture: attach is EADDRINUSE") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd), probe = ioas_alloc(iommufd);
+  struct iommu_iova_range r[16];
+  uint32_t num = 16, hwpt;
+  uint64_t alignment;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, probe, 0, &hwpt)));
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, probe, r, &num, &alignment)));
+  if (r[num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, r[num - 1].last + 1)));
+  CHECK_ERR(attach_to(&d, ioas), EADDRINUSE);
+  CHECK_ERR(hwpt_alloc(iommufd, d.id, ioas, 0, &hwpt), EADDRINUSE);
+  check_ranges(iommufd, ioas, 1, 1);
+}
+
+/* An area that does not fit the page size of the domain: nothing is changed by the failed attach. */
+static void attach_with_area(uint64_t va_offset, uint64_t length, uint64_t iova) {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(2 * PAGE) + va_offset, length, iova)));
+  CHECK_ERR(attach_to(&d, ioas), EADDRINUSE);
+  check_ranges(iommufd, ioas, 1, 1);
+}
+
+TEST(B09, "an area whose length is no multiple of the page: attach is EADDRINUSE") {
+  attach_with_area(0, 100, 0x10000);
+}
+TEST(B10, "an area whose address is misaligned: attach is EADDRINUSE") { attach_with_area(0x800, PAGE, 0x10000); }
+TEST(B10i, "an area whose IOVA is misaligned: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0x10800); }
+TEST(B15, "an area in a reserved region of the device: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0xfee00000); }
+
+static void attach_over_bad_memory(enum kind kind) {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(kind, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t hwpt;
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, no_page(), PAGE, 0x20000)));
+  CHECK_ERR(attach_to(&d, ioas), EFAULT);
+  CHECK_ERR(hwpt_alloc(iommufd, d.id, ioas, 0, &hwpt), EFAULT);
+  check_ranges(iommufd, ioas, 1, 1);
+  REQUIRE(CHECK_OK(unmap(iommufd, ioas, 0x20000, PAGE)));
+  CHECK_OK(attach_to(&d, ioas));
+}
+
+TEST(B12, "an area of memory that is not there: attach is EFAULT, nothing changes") {
+  attach_over_bad_memory(BEHIND_IOMMU);
+}
+TEST(B12n, "the same with a noiommu device") { attach_over_bad_memory(NOIOMMU); }
+
+static void attach_over_dead_process(enum kind kind) {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(kind, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint8_t* memory = pages(PAGE);
+  const pid_t child = fork();
+  int status;
+  if (child == 0) _exit(map_fixed(iommufd, ioas, memory, PAGE, 0x10000) != 0);
+  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
+  REQUIRE(CHECK_EQ(status, 0));
+  CHECK_ERR(attach_to(&d, ioas), EFAULT);
+  CHECK_OK(unmap(iommufd, ioas, 0x10000, PAGE));
+  CHECK_OK(attach_to(&d, ioas));
+}
+
+TEST(B13, "an area mapped by a process that is gone: attach is EFAULT") { attach_over_dead_process(BEHIND_IOMMU); }
+TEST(B13n, "the same with a noiommu device") { attach_over_dead_process(NOIOMMU); }
+
+/* ---- replace ----------------------------------------------------------------------------------------- */
+
+TEST(B17, "replace to the same IOAS: ok, same HWPT") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), first = ioas, second = ioas;
+  REQUIRE(CHECK_OK(attach(&d, &first)));
+  CHECK_OK(attach(&d, &second));
+  CHECK_EQ(first, second);
+}
+
+TEST(B18, "replace to another IOAS: the old automatic HWPT is gone, reserved regions move") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd), other = ioas_alloc(iommufd);
+  uint32_t first = ioas, second = other;
+  REQUIRE(CHECK_OK(attach(&d, &first)));
+  REQUIRE(CHECK_OK(attach(&d, &second)));
+  CHECK_NE(second, first);
+  CHECK_ERR(destroy(iommufd, first), ENOENT);
+  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000));
+  CHECK_ERR(map_fixed(iommufd, other, pages(PAGE), PAGE, 0xfee00000), EINVAL);
+  CHECK_OK(destroy(iommufd, ioas));
+}
+
+TEST(B19, "replace to a missing id: ENOENT; to a DEVICE: EINVAL") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t pt = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
+  CHECK_ERR(attach_to(&d, d.id), EINVAL);
+  CHECK_ERR(destroy(iommufd, pt), EBUSY);
+}
+
+TEST(B20, "replace to an IOAS that cannot be filled: EFAULT; to one in the way: EADDRINUSE; the old one stays") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t bad = ioas_alloc(iommufd), taken = ioas_alloc(iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), pt = ioas, again = ioas;
+  REQUIRE(CHECK_OK(map_fixed(iommufd, bad, no_page(), PAGE, 0x10000)));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, taken, pages(PAGE), PAGE, 0xfee00000)));
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  CHECK_ERR(attach_to(&d, bad), EFAULT);
+  CHECK_ERR(attach_to(&d, taken), EADDRINUSE);
+  CHECK_OK(attach(&d, &again));
+  CHECK_EQ(again, pt);
+}
+
+TEST(B20b, "replace between two allocated HWPTs of one IOAS") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t a, b;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &a)));
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &b)));
+  REQUIRE(CHECK_OK(attach_to(&d, a)));
+  CHECK_OK(attach_to(&d, b));
+  CHECK_OK(destroy(iommufd, a));
+  CHECK_ERR(destroy(iommufd, b), EBUSY);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL);
+}
+
+/* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
+
+TEST(B24, "detach when not attached: no error") {
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
+  CHECK_OK(detach(&d));
+}
+
+TEST(B25, "PASID attach to an IOAS, with and without the RID attached: EINVAL") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t pt = ioas;
+  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL); /* B26 */
+  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
+  pt = ioas;
+  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL);
+}
+
+TEST(D33, "close of the iommufd while a device is bound: it attaches to ids that exist") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
+  close_kept(iommufd);
+  CHECK_OK(attach_to(&d, ioas));
+  CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
+}
+
+TEST(B31, "close of an attached device: HWPT and device are gone, the IOAS stays") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint32_t ioas = ioas_alloc(iommufd), pt = ioas;
+  REQUIRE(CHECK_OK(attach(&d, &pt)));
+  close_kept(d.fd);
+  CHECK_ERR(destroy(iommufd, pt), ENOENT);
+  CHECK_ERR(destroy(iommufd, d.id), ENOENT);
+  check_ranges(iommufd, ioas, 1, 1);
+  CHECK_OK(destroy(iommufd, ioas));
+}
+
+TEST(B32, "attach whose result cannot be written: EFAULT, and the device is detached") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  const struct vfio_device_attach_iommufd_pt cmd = {.argsz = sizeof(cmd), .pt_id = ioas};
+  CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), EFAULT);
+  CHECK_OK(destroy(iommufd, ioas));
+}
+
+TEST(B33, "two contexts: a device is bound to one") {
+  const int a = open_iommufd(), b = open_iommufd();
+  struct vdev first = open_and_bind(BEHIND_IOMMU, 0, a), second = open_device(BEHIND_IOMMU);
+  CHECK_ERR(bind_to(&second, b), EINVAL);
+  close_kept(first.fd);
+  CHECK_OK(bind_to(&second, b));
+  CHECK_EQ(second.id, 1);
+}
+
+/* ---- HWPT_ALLOC and GET_HW_INFO behind an IOMMU ------------------------------------------------------ */
+
+TEST(H01, "HWPT_ALLOC: the checks in order") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  struct iommu_hwpt_alloc cmd = {.size = sizeof(cmd), .flags = 0x10, .dev_id = NO_ID, .pt_id = NO_ID, .data_len = 8};
+  cmd.__reserved = 1;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EOPNOTSUPP);
+  cmd.__reserved = 0;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EINVAL); /* type NONE with a length */
+  cmd.data_len = 0;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), ENOENT); /* dev_id */
+  cmd.dev_id = d.id;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EINVAL); /* pt_id */
+  cmd.pt_id = d.id;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EINVAL); /* not a page table */
+  cmd.pt_id = ioas_alloc(iommufd);
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EOPNOTSUPP); /* flags, late */
+  cmd.flags = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_NEST_PARENT;
+  CHECK_ERR(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd), EOPNOTSUPP);
+  cmd.flags = 0;
+  cmd.__reserved2 = 1;
+  CHECK_OK(ioctl(iommufd, IOMMU_HWPT_ALLOC, &cmd)); /* never checked */
+}
+
+TEST(H02, "HWPT_ALLOC joins the IOAS at once: alignment and pinning") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  struct iommu_iova_range r[16];
+  uint32_t num = 16;
+  uint64_t alignment;
+  add_domain(iommufd, ioas, BEHIND_IOMMU);
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r, &num, &alignment)));
+  CHECK_EQ(alignment, PAGE);
+  CHECK_ERR(map_fixed(iommufd, ioas, no_page(), PAGE, 0x10000), EFAULT);
+  /* Reserved regions belong to a device, and none is attached. */
+  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000));
+}
+
+TEST(H03, "GET_HW_INFO: flags and reserved before the device id") {
+  const int iommufd = open_iommufd();
+  struct iommu_hw_info cmd = {.size = sizeof(cmd), .flags = 2, .dev_id = NO_ID};
+  CHECK_ERR(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd), EOPNOTSUPP);
+  for (int i = 0; i < 3; i++) {
+    cmd = (struct iommu_hw_info){.size = sizeof(cmd), .dev_id = NO_ID};
+    cmd.__reserved[i] = 1;
+    CHECK_ERR(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd), EOPNOTSUPP);
+  }
+  cmd = (struct iommu_hw_info){.size = sizeof(cmd), .dev_id = NO_ID};
+  CHECK_ERR(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd), ENOENT);
+}
+
+TEST(H04, "GET_HW_INFO: data as long as there is room, zeros behind it, the full length returned") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  uint8_t data[64], part[8];
+  struct iommu_hw_info full, cmd;
+  memset(data, 0x5a, sizeof(data));
+  full = hw_info(iommufd, &d, data, sizeof(data));
+  CHECK(full.out_data_type == IOMMU_HW_INFO_TYPE_INTEL_VTD || full.out_data_type == IOMMU_HW_INFO_TYPE_AMD);
+  CHECK_EQ(full.data_len, full.out_data_type == IOMMU_HW_INFO_TYPE_AMD ? 16 : 24);
+  for (uint32_t i = full.data_len; i < sizeof(data); i++) CHECK_EQ(data[i], 0);
+  memset(part, 0x5a, sizeof(part));
+  cmd = hw_info(iommufd, &d, part, 4);
+  CHECK_EQ(cmd.data_len, full.data_len);
+  CHECK(memcmp(part, data, 4) == 0);
+  CHECK_EQ(part[4], 0x5a);
+  cmd = hw_info(iommufd, &d, NULL, 0);
+  CHECK_EQ(cmd.data_len, full.data_len);
+  cmd = (struct iommu_hw_info){.size = sizeof(cmd), .dev_id = d.id, .data_len = 64, .data_uptr = (uintptr_t)no_page()};
+  CHECK_ERR(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd), EFAULT);
+}
