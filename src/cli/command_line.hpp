@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The command line of iommufd-user as data. Parsing touches nothing but its arguments, the table of models and, for
+// texts, the version.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "machine/spec.hpp"
+#include "run/options.hpp"
+
+namespace iommufd::cli {
+
+inline constexpr const char* kVersion = "0.1.0";
+
+struct RunCommand {
+  machine::MachineSpec machine;  // every device has an address
+  run::Options options;
+};
+struct DevicesCommand {};
+struct DoctorCommand {};
+// Nothing to do but to print: help, version, or what is wrong.
+struct Answer {
+  int exit_code = 0;  // 0: `text` is for stdout; otherwise for stderr
+  std::string text;
+};
+
+using Command = std::variant<RunCommand, DevicesCommand, DoctorCommand, Answer>;
+
+// `arguments` without the name of the program.
+Command parse_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace iommufd::cli
