@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/explain.hpp"
+#include "iommu/instance.hpp"
 
 namespace iommufd::vfio {
 
@@ -50,23 +51,14 @@ Result<void> Registry::hot_reset(const Device& device, const core::Context& ctx)
   return {};
 }
 
-// A group belongs to a context when one of its devices is bound there. A noiommu device has no group.
-bool Registry::owns_group(const core::Context& ctx, const core::PhysicalDevice& physical) const {
-  return std::ranges::any_of(slots_, [&](const Slot& slot) {
-    if (slot.device == nullptr || slot.physical->iommu != physical.iommu) return false;
-    if (slot.physical->group_id != physical.group_id) return false;
-    const Ref<core::Device> bound = slot.device->bound();
-    return bound && &bound->context() == &ctx;
-  });
-}
-
-Dependent Registry::describe(const Slot& slot, const core::Context& ctx) const {
+// A noiommu device has no group, so nothing but its own binding makes it the context's.
+Dependent Registry::describe(const Slot& slot, const core::Context& ctx) {
   Dependent out{.bdf = slot.function->bdf()};
   const Ref<core::Device> bound = slot.device != nullptr ? slot.device->bound() : nullptr;
   if (bound && &bound->context() == &ctx) {
     out.owner = Dependent::Owner::kBound;
     out.id = bound->id();
-  } else if (!slot.physical->is_noiommu() && owns_group(ctx, *slot.physical)) {
+  } else if (!slot.physical->is_noiommu() && slot.physical->iommu->owns_group(slot.physical->group_id, &ctx)) {
     out.owner = Dependent::Owner::kSameGroup;
   }
   return out;

@@ -54,8 +54,7 @@ class Registry {
     core::PhysicalDevice* physical;
     Device* device;  // null: the probe failed
   };
-  [[nodiscard]] bool owns_group(const core::Context& ctx, const core::PhysicalDevice& physical) const;
-  [[nodiscard]] Dependent describe(const Slot& slot, const core::Context& ctx) const;
+  static Dependent describe(const Slot& slot, const core::Context& ctx);
 
   EventWatcher watcher_;
   std::vector<Slot> slots_;

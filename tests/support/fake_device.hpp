@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The surroundings of a PCI function or a device model, for tests: memory behind a DmaPort, interrupts that are counted,
+// a model that records what it is asked.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pci/device_model.hpp"
+#include "pci/function.hpp"
+
+namespace iommufd::test {
+
+// Memory at [kBase, kBase + size); everything else faults. Counts transactions. Thread-safe.
+class FakeDma final : public iommu::DmaPort {
+ public:
+  static constexpr u64 kBase = 0x10000;
+  std::vector<std::byte> memory = std::vector<std::byte>(64 * kPageSize);
+  std::atomic<bool> bus_master{true};
+  std::atomic<int> transactions{0};
+  std::function<void()> during = [] {};  // runs inside each transaction
+
+  Result<void> read(u64 addr, std::span<std::byte> buf) override {
+    std::byte* at = IOMMUFD_TRY(locate(addr, buf.size()));
+    std::memcpy(buf.data(), at, buf.size());
+    return {};
+  }
+  Result<void> write(u64 addr, std::span<const std::byte> buf) override {
+    std::byte* at = IOMMUFD_TRY(locate(addr, buf.size()));
+    std::memcpy(at, buf.data(), buf.size());
+    return {};
+  }
+  void set_bus_master(bool on) override { bus_master = on; }
+
+ private:
+  Result<std::byte*> locate(u64 addr, std::size_t size) {
+    ++transactions;
+    during();
+    if (!bus_master || addr < kBase || size > memory.size() || addr - kBase > memory.size() - size) {
+      return Err(Errno::kFault);
+    }
+    return memory.data() + (addr - kBase);
+  }
+};
+
+// What a model raises. Thread-safe.
+class FakeInterrupts final : public pci::InterruptPort {
+ public:
+  std::atomic<bool> messages{true};  // MSI enabled?
+  std::atomic<int> sent{0};
+  std::atomic<pci::Level> level{pci::Level::kLow};
+
+  bool message_signalled() const override { return messages; }
+  void send_message(u32) override { ++sent; }
+  void set_line(pci::Level l) override { level = l; }
+};
+
+// Where a function's interrupts arrive. Thread-safe.
+class FakeSink final : public pci::InterruptSink {
+ public:
+  void line(pci::Level level) override { record(level == pci::Level::kHigh ? "high" : "low"); }
+  void message(u32 vector) override { record("message " + std::to_string(vector)); }
+  void intx_disable(bool disabled) override { record(disabled ? "intx off" : "intx on"); }
+  std::vector<std::string> take() {
+    const std::lock_guard lock(mu_);
+    return std::exchange(events_, {});
+  }
+
+ private:
+  void record(std::string event) {
+    const std::lock_guard lock(mu_);
+    events_.push_back(std::move(event));
+  }
+  std::mutex mu_;
+  std::vector<std::string> events_;
+};
+
+// A BAR of plain bytes, with a log of the accesses.
+class FakeModel final : public pci::DeviceModel {
+ public:
+  explicit FakeModel(pci::ModelPorts p) : ports(std::move(p)) {}
+  struct Access {
+    u32 bar;
+    u64 offset;
+    u32 size;
+    friend bool operator==(const Access&, const Access&) = default;
+  };
+  pci::ModelPorts ports;
+  std::vector<u8> bytes = std::vector<u8>(0x10000);
+  std::vector<Access> reads, writes;
+  int resets = 0, polls = 0;
+  std::span<std::byte> mapped;
+
+  u64 bar_read(u32 bar, u64 offset, u32 size) override {
+    reads.push_back({bar, offset, size});
+    u64 value = 0;
+    std::memcpy(&value, bytes.data() + offset, size);
+    return value;
+  }
+  void bar_write(u32 bar, u64 offset, u32 size, u64 value) override {
+    writes.push_back({bar, offset, size});
+    std::memcpy(bytes.data() + offset, &value, size);
+  }
+  void reset() override { ++resets; }
+  void attach_memory(u32, std::span<std::byte> memory) override { mapped = memory; }
+  void detach_memory(u32) override { mapped = {}; }
+  pci::PollOutcome poll() override {
+    ++polls;
+    return {};
+  }
+};
+
+inline std::span<std::byte> bytes_of(auto& value) { return std::as_writable_bytes(std::span(&value, 1)); }
+
+}  // namespace iommufd::test
