@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "base/ref.hpp"
 #include "base/result.hpp"
@@ -25,6 +26,12 @@ class Service {
   // when the file can be mapped, let it go otherwise (that is noticed and saves a descriptor). Called without locks
   // held, possibly in parallel. Errors: the errno of open.
   virtual Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) = 0;
+
+  // The name of an ioctl command for messages, e.g. "IOMMU_IOAS_MAP"; empty when it is unknown.
+  virtual std::string command_name(u32 command) {
+    (void)command;
+    return {};
+  }
 
   // The client process exists: threads may be started now, not before.
   virtual void start() {}

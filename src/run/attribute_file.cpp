@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/attribute_file.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace iommufd::run {
+
+Reader reader_of(ioctl::Call& call) {
+  return call.capable(mem::Capability::kSysAdmin) ? Reader::kPrivileged : Reader::kUnprivileged;
+}
+
+Result<s64> AttributeFile::ioctl(ioctl::Call&, u32, u64) { return Err(Errno::kNoTty); }
+
+Result<u64> AttributeFile::read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) {
+  std::string fresh;
+  const bool from_start = offset == 0;
+  if (from_start) fresh = node_.read(reader_of(call));
+  std::string part;
+  {
+    const MutexLock lock(mu_);
+    if (from_start) content_ = std::move(fresh);
+    if (offset < content_.size()) part = content_.substr(offset, count);
+  }
+  if (part.empty()) return 0;
+  const std::size_t n = IOMMUFD_TRY(call.memory()->write_some(buf, std::as_bytes(std::span(part))));
+  if (n == 0) return Err(Errno::kFault);
+  return n;
+}
+
+Result<u64> AttributeFile::write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) {
+  // sysfs takes a page at most; the rest is the next write's.
+  std::vector<std::byte> data(std::min<u64>(count, kPageSize));
+  const std::size_t n = IOMMUFD_TRY(call.memory()->read_some(buf, data));
+  if (n == 0 && count != 0) return Err(Errno::kFault);
+  return node_.write(std::string_view(reinterpret_cast<const char*>(data.data()), n), offset);
+}
+
+Result<void> AttributeFile::mmap(ioctl::Call&, const ioctl::MmapRequest&) { return Err(Errno::kNoDev); }
+
+}  // namespace iommufd::run

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An open sysfs attribute (or another small text file) of the PathTree: what is read is made at the moment of a read from
+// the beginning, and stays the same until the next such read, as kernfs does it. Thread-safe.
+//
+// The memfd behind the descriptor holds the content as it was at the open, for descriptors that the client moved below
+// kFirstFd, where its reads are not notified.
+#pragma once
+
+#include <string>
+
+#include "base/sync.hpp"
+#include "ioctl/file.hpp"
+#include "run/path_tree.hpp"
+
+namespace iommufd::run {
+
+class AttributeFile final : public ioctl::File {
+ public:
+  // `content` is what the file holds now. Pre: `node` is a file and outlives this.
+  AttributeFile(const Node& node, std::string content) : node_(node), content_(std::move(content)) {}
+
+  Result<s64> ioctl(ioctl::Call& call, u32 cmd, u64 arg) override;
+  Result<u64> read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override IOMMUFD_EXCLUDES(mu_);
+  Result<u64> write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override;
+  Result<void> mmap(ioctl::Call& call, const ioctl::MmapRequest& request) override;
+  [[nodiscard]] bool seekable() const override { return true; }
+  void release() override {}
+
+ private:
+  const Node& node_;
+  Mutex mu_{LockRank::kLeaf};
+  std::string content_ IOMMUFD_GUARDED_BY(mu_);
+};
+
+// Who reads, by the policy of --caps.
+Reader reader_of(ioctl::Call& call);
+
+}  // namespace iommufd::run

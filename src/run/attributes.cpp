@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/attributes.hpp"
+
+#include <sys/sysmacros.h>
+
+namespace iommufd::run {
+namespace {
+
+constexpr u32 kBasicStats = 0x7ff;  // STATX_BASIC_STATS
+
+StatxTime time_of(const timespec& t) { return {t.tv_sec, static_cast<u32>(t.tv_nsec), 0}; }
+
+}  // namespace
+
+Statx statx_of(const struct stat& st) {
+  Statx x;
+  x.mask = kBasicStats;
+  x.blksize = static_cast<u32>(st.st_blksize);
+  x.nlink = static_cast<u32>(st.st_nlink);
+  x.uid = st.st_uid;
+  x.gid = st.st_gid;
+  x.mode = static_cast<u16>(st.st_mode);
+  x.ino = st.st_ino;
+  x.size = static_cast<u64>(st.st_size);
+  x.blocks = static_cast<u64>(st.st_blocks);
+  x.atime = time_of(st.st_atim);
+  x.ctime = time_of(st.st_ctim);
+  x.mtime = time_of(st.st_mtim);
+  x.rdev_major = major(st.st_rdev);
+  x.rdev_minor = minor(st.st_rdev);
+  x.dev_major = major(st.st_dev);
+  x.dev_minor = minor(st.st_dev);
+  return x;
+}
+
+}  // namespace iommufd::run

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The notification that the current thread handles. The notified thread stands still until it is answered (or killed), so
+// its number is a safe way to its memory for as long as the notification is valid.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <span>
+
+#include "base/result.hpp"
+#include "run/listener.hpp"
+
+namespace iommufd::run {
+
+class ProcessMemory;
+
+class CallScope {
+ public:
+  CallScope(const Listener& listener, const Notification& n) : listener_(listener), notification_(n) { t_current = this; }
+  ~CallScope() { t_current = nullptr; }
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+  // Null on a thread that handles none.
+  static const CallScope* current() { return t_current; }
+
+  [[nodiscard]] pid_t tid() const { return static_cast<pid_t>(notification_.pid); }
+  [[nodiscard]] const Notification& notification() const { return notification_; }
+  [[nodiscard]] const Listener& listener() const { return listener_; }
+  [[nodiscard]] bool is_valid() const { return listener_.is_valid(notification_.id); }
+
+  // Copies between the notified thread's memory and `buf`, by its number. Returns the bytes moved before the first page that
+  // cannot be accessed. Errors: kSrch when the notification died meanwhile (whatever was read is not to be trusted).
+  Result<std::size_t> read(u64 at, std::span<std::byte> buf) const;
+  Result<std::size_t> write(u64 at, std::span<const std::byte> buf) const;
+  // All or kFault.
+  template <class T>
+  Result<void> put(u64 at, const T& object) const {
+    const Result<std::size_t> n = write(at, std::as_bytes(std::span(&object, 1)));
+    if (!n || *n != sizeof(T)) return Err(Errno::kFault);
+    return {};
+  }
+  template <class T>
+  Result<T> get(u64 at) const {
+    T object{};
+    const Result<std::size_t> n = read(at, std::as_writable_bytes(std::span(&object, 1)));
+    if (!n || *n != sizeof(T)) return Err(Errno::kFault);
+    return object;
+  }
+
+  // The memory that the notified thread runs in, once somebody has asked for it.
+  [[nodiscard]] const ProcessMemory* memory() const { return memory_; }
+  void set_memory(const ProcessMemory* memory) { memory_ = memory; }
+
+ private:
+  static thread_local const CallScope* t_current;
+  const Listener& listener_;
+  const Notification& notification_;
+  const ProcessMemory* memory_ = nullptr;
+};
+
+}  // namespace iommufd::run

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/client_call.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+#include "base/sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+// The memory of a caller that is gone, or that we may not look at.
+class NoMemory final : public mem::AddressSpace {
+ public:
+  Result<std::size_t> read_some(UserVa, std::span<std::byte>) override { return Err(Errno::kSrch); }
+  Result<std::size_t> write_some(UserVa, std::span<const std::byte>) override { return Err(Errno::kSrch); }
+  Result<void> populate(UserVa, u64, Access, std::vector<mem::PageRun>&) override { return Err(Errno::kFault); }
+  std::byte* direct(UserVa) override { return nullptr; }
+};
+
+// "CapEff:\t000001ffffffffff" of /proc/TID/status. Nothing when it cannot be read: a caller that is gone has none.
+u64 effective_capabilities(pid_t tid) {
+  const Result<std::string> status = sys::read_file(fmt::format("/proc/{}/status", tid));
+  constexpr std::string_view kKey = "\nCapEff:\t";
+  const std::size_t at = status ? status->find(kKey) : std::string::npos;
+  u64 mask = 0;
+  if (at != std::string::npos)
+    std::from_chars(status->data() + at + kKey.size(), status->data() + status->size(), mask, 16);
+  return mask;
+}
+
+ino_t user_namespace(const std::string& process) {
+  struct stat st {};
+  return ::stat(fmt::format("/proc/{}/ns/user", process).c_str(), &st) == 0 ? st.st_ino : 0;
+}
+
+// Capabilities count in our own user namespace. The one that a mount view of ours gave PROGRAM stands for it; in one that
+// the client made for itself it has every capability, and none here.
+bool in_our_user_namespace(pid_t tid, ino_t of_program) {
+  static const ino_t own = user_namespace("self");
+  const ino_t theirs = user_namespace(std::to_string(tid));
+  return theirs != 0 && (theirs == own || theirs == of_program);
+}
+
+}  // namespace
+
+Result<ClientCall> ClientCall::make(const Runtime& runtime, CallScope& scope) {
+  Ref<Task> task = IOMMUFD_TRY(runtime.processes.find(scope));
+  return ClientCall(runtime, scope, std::move(task));
+}
+
+Result<ClientCall> ClientCall::make_confirmed(const Runtime& runtime, CallScope& scope) {
+  Ref<Task> task = IOMMUFD_TRY(runtime.processes.find_alive(scope));
+  return ClientCall(runtime, scope, std::move(task));
+}
+
+Ref<mem::AddressSpace> ClientCall::memory() {
+  Result<Ref<ProcessMemory>> memory = runtime_.processes.memory(scope_, *task_);
+  if (!memory) return make_ref<NoMemory>();
+  return std::move(*memory);
+}
+
+bool ClientCall::capable(mem::Capability cap) {
+  const u64 bit = u64{1} << std::to_underlying(cap);
+  switch (runtime_.options.caps.kind) {
+    case CapsPolicy::Kind::kAll: return true;
+    case CapsPolicy::Kind::kNone: return false;
+    case CapsPolicy::Kind::kList: return (runtime_.options.caps.mask & bit) != 0;
+    case CapsPolicy::Kind::kReal: break;
+  }
+  return (effective_capabilities(scope_.tid()) & bit) != 0 &&
+         in_our_user_namespace(scope_.tid(), runtime_.client_user_namespace);
+}
+
+Result<Fd> ClientCall::descriptor(int fd) {
+  Result<Fd> dup = task_->descriptor(fd);
+  if (dup || dup.error() != Errno::kSrch) return dup;
+  // The number belongs to another task by now than the one that we remembered.
+  runtime_.processes.forget(scope_.tid());
+  task_ = IOMMUFD_TRY(runtime_.processes.find(scope_));
+  return task_->descriptor(fd);
+}
+
+Result<Identified> ClientCall::identify(int fd) {
+  Identified found;
+  Result<Fd> dup = descriptor(fd);
+  if (dup) {
+    found.duplicate = std::move(*dup);
+    IOMMUFD_TRY(sys::ok(::fstat(found.duplicate.get(), &found.attributes)));
+  } else if (dup.error() == Errno::kBadf || dup.error() == Errno::kSrch) {
+    return Err(dup.error());
+  } else {
+    // pidfd_getfd is refused (a container's filter). procfs leads to the same inode.
+    if (::stat(fmt::format("/proc/{}/fd/{}", scope_.tid(), fd).c_str(), &found.attributes) != 0)
+      return Err(Errno::kBadf);
+  }
+  found.ours = runtime_.files.find(found.attributes.st_dev, found.attributes.st_ino);
+  return found;
+}
+
+Result<Ref<ioctl::File>> ClientCall::resolve(int fd) {
+  Identified found = IOMMUFD_TRY(identify(fd));
+  if (!found.ours) return Ref<ioctl::File>();
+  return Ref<ioctl::File>(found.ours->file());
+}
+
+std::string ClientCall::describe() {
+  Result<std::string> comm = sys::read_file(fmt::format("/proc/{}/comm", scope_.tid()));
+  if (comm && comm->ends_with('\n')) comm->pop_back();
+  return fmt::format("{}:{}", comm ? *comm : "?", task_->process().tgid());
+}
+
+}  // namespace iommufd::run

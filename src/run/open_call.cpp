@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/open_call.hpp"
+
+#include <fcntl.h>
+
+#include <utility>
+
+#include "base/rollback.hpp"
+#include "run/attribute_file.hpp"
+
+namespace iommufd::run {
+namespace {
+
+constexpr u32 kReadBits = 0444, kWriteBits = 0222;
+
+// O_PATH: a name and nothing else.
+class PathOnlyFile final : public ioctl::File {
+ public:
+  Result<s64> ioctl(ioctl::Call&, u32, u64) override { return Err(Errno::kBadf); }
+  Result<u64> read(ioctl::Call&, u64, UserVa, u64) override { return Err(Errno::kBadf); }
+  Result<u64> write(ioctl::Call&, u64, UserVa, u64) override { return Err(Errno::kBadf); }
+  Result<void> mmap(ioctl::Call&, const ioctl::MmapRequest&) override { return Err(Errno::kBadf); }
+  void release() override {}
+};
+
+Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const Node& node, const std::string& path,
+                                const struct stat& attributes, OpenMode mode) {
+  if ((mode.flags & O_PATH) != 0) {
+    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, {O_RDONLY}, ""));
+    file->set_file(make_ref<PathOnlyFile>());
+    return file;
+  }
+  // sysfs looks at the bits and not at who asks; a device node of ours is meant to be opened.
+  if (node.kind() == NodeKind::kFile) {
+    if ((mode.readable() && (node.mode() & kReadBits) == 0) || (mode.writable() && (node.mode() & kWriteBits) == 0))
+      return Err(Errno::kAcces);
+    std::string content = node.read(reader_of(call));
+    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
+    file->set_file(make_ref<AttributeFile>(node, std::move(content)));
+    return file;
+  }
+  Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make(node, path, attributes, mode));
+  file->set_file(IOMMUFD_TRY(runtime.service.open(node.opener(), call, file->memory())));
+  return file;
+}
+
+// Gives the caller its descriptor and answers the call with its number. The free number is looked for from where the
+// last one was given or freed; a number that another thread of the client takes between the look and the giving is
+// replaced, which only a program that picks its own numbers at or above kFirstFd can do.
+Result<int> give(const Runtime& runtime, ClientCall& call, const OpenFile& file, CloseOnExec close_on_exec) {
+  const u64 id = call.scope().notification().id;
+  std::atomic<u32>& hint = call.client().next_fd;
+  const u32 from = hint.load(std::memory_order_relaxed);
+  for (u32 n = from, end = ~u32{0}; n < end;) {
+    const Result<Fd> probe = call.descriptor(static_cast<int>(n));
+    if (probe) {
+      ++n;
+      continue;
+    }
+    if (probe.error() != Errno::kBadf) break;  // pidfd_getfd is refused: no way to know what is free
+    const Result<int> given = runtime.listener.answer_descriptor(id, file.description(), static_cast<int>(n), close_on_exec);
+    if (given) {
+      hint.store(n + 1, std::memory_order_relaxed);
+      return given;
+    }
+    if (given.error() != Errno::kBadf) return given;
+    // Numbers end here (RLIMIT_NOFILE): once more from the first on.
+    if (from == kFirstFd || end == from) break;
+    n = kFirstFd;
+    end = from;
+  }
+  return runtime.listener.answer_descriptor(id, file.description(), -1, close_on_exec);
+}
+
+}  // namespace
+
+Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
+                 const struct stat& attributes, int flags) {
+  if ((flags & O_DIRECTORY) != 0) return Answer::fail(Errno::kNotDir);
+  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return Answer::fail(Errno::kExist);
+  Result<ClientCall> call = ClientCall::make_confirmed(runtime, scope);
+  if (!call) return Answer::fail(call.error());
+  Result<Ref<OpenFile>> file = open_file(runtime, *call, node, path, attributes, {flags});
+  if (!file) return Answer::fail(file.error());
+  (*file)->set_opener(Ref<ClientProcess>(call->client()));
+  if (const Result<void> published = runtime.files.publish(*file); !published) {
+    (*file)->file().release();
+    return Answer::fail(published.error() == Errno::kNoSpc ? Errno::kNFile : published.error());
+  }
+  const Result<int> fd = give(runtime, *call, **file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+  if (!fd) {
+    runtime.files.withdraw(*file);
+    return Answer::fail(fd.error());
+  }
+  (*file)->first_fd.store(static_cast<u32>(*fd), std::memory_order_relaxed);
+  (*file)->drop_description();
+  return Answer::given();
+}
+
+}  // namespace iommufd::run

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// open(2) of a node of ours: makes the file, its identity, and the descriptor in the client.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <string>
+
+#include "run/answer.hpp"
+#include "run/client_call.hpp"
+
+namespace iommufd::run {
+
+// Opens a device or a text file with the client's open flags. Pre: `node` is one of them. `attributes` is what stat says
+// about it. Descriptors of it get the first free number from kFirstFd on, and where there is none (RLIMIT_NOFILE) the
+// lowest free number.
+Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
+                 const struct stat& attributes, int flags);
+
+}  // namespace iommufd::run

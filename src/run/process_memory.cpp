@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/process_memory.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "base/explain.hpp"
+#include "base/rollback.hpp"
+#include "base/sys.hpp"
+#include "mem/file_space.hpp"
+#include "run/call_scope.hpp"
+#include "run/pidfd.hpp"
+#include "run/remote_copy.hpp"
+
+namespace iommufd::run {
+namespace {
+
+constexpr std::size_t kIovMax = 1024;
+
+iovec remote_iov(u64 at, std::size_t size) { return {std::bit_cast<void*>(at), size}; }
+
+}  // namespace
+
+Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory) {
+  Fd mem(IOMMUFD_TRY(sys::check(::open(fmt::format("/proc/{}/mem", tid).c_str(), O_RDWR | O_CLOEXEC))));
+  VmaReader vmas = IOMMUFD_TRY(VmaReader::open(tid, host));
+  return Ref<ProcessMemory>::adopt(
+      new ProcessMemory(std::move(mem), std::move(vmas), std::move(is_device_memory)));
+}
+
+ProcessMemory::ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory)
+    : mem_(std::move(mem)), vmas_(std::move(vmas)), is_device_memory_(std::move(is_device_memory)) {}
+
+bool ProcessMemory::alive() const {
+  // Nothing is mapped at address 0 (or it is, and reads): an error speaks of a living memory, an end of file of a dead one.
+  std::byte b;
+  return ::pread(mem_.get(), &b, 1, 0) != 0;
+}
+
+void ProcessMemory::add_user(pid_t tgid, std::shared_ptr<const Fd> pidfd) {
+  const WriteLock lock(users_mu_);
+  std::erase_if(users_, [&](const User& u) { return u.tgid == tgid || !pidfd::running(u.pidfd->get()); });
+  users_.push_back({tgid, std::move(pidfd)});
+}
+
+void ProcessMemory::remove_user(pid_t tgid) {
+  const WriteLock lock(users_mu_);
+  std::erase_if(users_, [&](const User& u) { return u.tgid == tgid; });
+}
+
+Result<std::size_t> ProcessMemory::read_some(UserVa from, std::span<std::byte> buf) {
+  const CallScope* call = CallScope::current();
+  if (call != nullptr && call->memory() == this) return call->read(from.raw(), buf);
+  return from_outside([&](pid_t pid) { return remote_read(pid, from.raw(), buf); },
+                      [&] { return ::pread(mem_.get(), buf.data(), buf.size(), static_cast<off_t>(from.raw())); });
+}
+
+Result<std::size_t> ProcessMemory::write_some(UserVa to, std::span<const std::byte> buf) {
+  const CallScope* call = CallScope::current();
+  if (call != nullptr && call->memory() == this) return call->write(to.raw(), buf);
+  return from_outside([&](pid_t pid) { return remote_write(pid, to.raw(), buf); },
+                      [&] { return ::pwrite(mem_.get(), buf.data(), buf.size(), static_cast<off_t>(to.raw())); });
+}
+
+template <class ByNumber, class ByFile>
+Result<std::size_t> ProcessMemory::from_outside(ByNumber&& by_number, ByFile&& by_file) {
+  const ReadLock lock(users_mu_);
+  for (const User& u : users_) {
+    if (!pidfd::running(u.pidfd->get())) continue;
+    const Result<std::size_t> n = by_number(u.tgid);
+    if (n || n.error() != Errno::kSrch) return n;
+  }
+  const ssize_t n = by_file();
+  if (n == 0) return Err(Errno::kSrch);
+  return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
+// Makes the pages of [start, end) present: one byte of each is read, many at a time. A private page that was never
+// written shows the zero page then; DMA to it breaks that as a store of the client would.
+Result<void> ProcessMemory::touch(u64 start, u64 end, u64 page_size) {
+  std::array<iovec, kIovMax> remote;
+  std::array<std::byte, kIovMax> bytes;
+  const CallScope* call = CallScope::current();
+  const bool in_call = call != nullptr && call->memory() == this;
+  for (u64 at = start; at < end;) {
+    std::size_t n = 0;
+    for (; at < end && n < kIovMax; at = align_down(at, page_size) + page_size) remote[n++] = remote_iov(at, 1);
+    if (in_call) {
+      const iovec local{bytes.data(), n};
+      ssize_t got = 0;
+      do {
+        got = ::process_vm_readv(call->tid(), &local, 1, remote.data(), n, 0);
+      } while (got < 0 && errno == EINTR);
+      if (got != static_cast<ssize_t>(n)) return Err(Errno::kFault);
+    } else {
+      for (std::size_t i = 0; i < n; ++i) {
+        const UserVa va{std::bit_cast<u64>(remote[i].iov_base)};
+        const Result<std::size_t> got = read_some(va, std::span(bytes).first(1));
+        if (!got || *got != 1) return Err(Errno::kFault);
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> ProcessMemory::populate_vma(const Vma& vma, u64 start, u64 end, Access access,
+                                         std::vector<mem::PageRun>& out) {
+  // A pin asks for the right to write, or for the right to read.
+  if (!allows(vma.access, allows(access, Access::kWrite) ? Access::kWrite : Access::kRead)) return Err(Errno::kFault);
+  if (vma.inode != 0 && is_device_memory_(vma.dev, vma.inode)) return Err(Errno::kFault);
+  // Memory that may be written but not read (PROT_WRITE alone) cannot be touched without changing it.
+  if (allows(vma.access, Access::kRead)) IOMMUFD_TRY(touch(start, end, vma.page_size));
+  mem::PageRun run;
+  run.page_size = vma.page_size;
+  run.pages = (end - start) / kPageSize;
+  run.first = vma.shared && vma.inode != 0
+                  ? mem::PageKey{mem::file_space_id(vma.dev, vma.inode), (vma.file_offset + (start - vma.start)) / kPageSize}
+                  : mem::PageKey{id(), start / kPageSize};
+  out.push_back(run);
+  return {};
+}
+
+Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) {
+  const std::size_t before = out.size();
+  Rollback undo{[&] { out.resize(before); }};
+  u64 end = 0;
+  bool ok = !__builtin_add_overflow(page.raw(), count * kPageSize, &end);
+  for (u64 at = page.raw(); ok && at < end;) {
+    const Result<Vma> vma = vmas_.find(at);
+    ok = vma.has_value();
+    if (!ok) break;
+    const u64 stop = std::min(vma->end, end);
+    ok = populate_vma(*vma, at, stop, access, out).has_value();
+    at = stop;
+  }
+  if (!ok) {
+    return reject(Errno::kFault, {"user_va", page.raw(), "the memory must be mapped with the permission asked for",
+                                  "iommufd-core 3.4 row 11"});
+  }
+  undo.commit();
+  return {};
+}
+
+std::byte* ProcessMemory::direct(UserVa) { return nullptr; }
+
+}  // namespace iommufd::run

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The memory of a client process, as an AddressSpace.
+//
+// One object stands for one memory (the kernel's mm), whoever uses it: threads, a vfork child before its exec, CLONE_VM
+// processes. An exec gives a process another memory, and this object then has a user less. What the client does with
+// its addresses afterwards is followed: access goes by virtual address, with the client's page protection.
+//
+// Ways to the memory, in order:
+// * the notified thread itself, while its call is handled on this thread (process_vm_readv by its number);
+// * any process known to use this memory (by number too, guarded by its pidfd and by users_mu_: an exec waits);
+// * /proc/PID/mem, which was opened when the memory was first seen and stays with it; only when a thread group lost
+//   its leader, because it ignores page protection.
+//
+// Lock: users_mu_ (kLeaf) guards who uses the memory; it is held shared during an access from outside a call, so that a
+// process cannot slip to another memory under it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/sync.hpp"
+#include "mem/address_space.hpp"
+#include "run/options.hpp"
+#include "run/vma.hpp"
+
+namespace iommufd::run {
+
+// Whether the inode is memory of one of our device files: it cannot be pinned (kFault, as for device memory).
+using IsDeviceMemory = std::function<bool(dev_t, ino_t)>;
+
+class ProcessMemory final : public mem::AddressSpace {
+ public:
+  // Pre: `tid` is alive and stands still. Errors: kAcces (not ours to look at), kNoEnt, kMFile.
+  static Result<Ref<ProcessMemory>> open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory);
+
+  Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
+  Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
+  Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override;
+  std::byte* direct(UserVa va) override;
+
+  // Some process still runs in it.
+  [[nodiscard]] bool alive() const;
+
+  // A process (by its thread-group number and pidfd) uses this memory from now on, or does no longer.
+  void add_user(pid_t tgid, std::shared_ptr<const Fd> pidfd) IOMMUFD_EXCLUDES(users_mu_);
+  void remove_user(pid_t tgid) IOMMUFD_EXCLUDES(users_mu_);
+
+ private:
+  struct User {
+    pid_t tgid;
+    std::shared_ptr<const Fd> pidfd;
+  };
+  ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory);
+  template <class ByNumber, class ByFile>
+  Result<std::size_t> from_outside(ByNumber&& by_number, ByFile&& by_file) IOMMUFD_EXCLUDES(users_mu_);
+  Result<void> touch(u64 start, u64 end, u64 page_size);
+  Result<void> populate_vma(const Vma& vma, u64 start, u64 end, Access access, std::vector<mem::PageRun>& out);
+
+  const Fd mem_;  // /proc/PID/mem
+  const VmaReader vmas_;
+  const IsDeviceMemory is_device_memory_;
+  SharedMutex users_mu_{LockRank::kLeaf};
+  std::vector<User> users_ IOMMUFD_GUARDED_BY(users_mu_);
+};
+
+}  // namespace iommufd::run

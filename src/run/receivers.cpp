@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/receivers.hpp"
+
+#include <poll.h>
+#include <pthread.h>
+#include <csignal>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+// Interrupts a wait for a notification. It does nothing else, so any signal that we do not use will do.
+constexpr int kInterrupt = SIGUSR1;
+constexpr unsigned kQuietLooks = 10;    // without work, until nobody looks any more
+constexpr unsigned kStarvedLooks = 20;  // with calls that wait for a receiver, until one more may receive
+
+void ignore_interrupt(int) {}
+
+}  // namespace
+
+Result<std::unique_ptr<Receivers>> Receivers::create(const Listener& listener, Handle handle) {
+  Fd wake(IOMMUFD_TRY(sys::check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))));
+  struct sigaction action {};
+  action.sa_handler = ignore_interrupt;
+  IOMMUFD_TRY(sys::ok(::sigaction(kInterrupt, &action, nullptr)));
+  return std::unique_ptr<Receivers>(new Receivers(listener, std::move(handle), std::move(wake)));
+}
+
+Receivers::~Receivers() { (void)stop(); }
+
+void Receivers::start() { add(); }
+
+void Receivers::add() {
+  receiving_.fetch_add(1);
+  const MutexLock lock(mu_);
+  if (resting_ > calls_) {
+    ++calls_;
+    wanted_cv_.notify_one();
+    return;
+  }
+  ++running_;
+  threads_.emplace_back([this] { run(); });
+}
+
+// Pre: this thread is counted in receiving_.
+void Receivers::run() {
+  while (receive_one()) {
+    // Somebody else took over meanwhile: rest, until sent again (and counted by who sends).
+    unsigned n = receiving_.load();
+    bool go = false;
+    while (n < wanted_.load() && !(go = receiving_.compare_exchange_weak(n, n + 1))) {
+    }
+    if (!go && !rest()) break;
+  }
+  const MutexLock lock(mu_);
+  --running_;
+  wanted_cv_.notify_all();
+}
+
+// False when it is time to end.
+bool Receivers::receive_one() {
+  Notification n;
+  for (;;) {
+    const Result<void> received = listener_.receive(n);
+    if (stopping_.load()) {
+      receiving_.fetch_sub(1);
+      return false;
+    }
+    if (received) break;
+    if (received.error() != Errno::kIntr && received.error() != Errno::kNoEnt) {
+      receiving_.fetch_sub(1);
+      return false;
+    }
+    // ENOENT also when nobody is left who could call: wait for the end without spinning.
+    pollfd p{listener_.fd(), 0, 0};
+    if (received.error() == Errno::kNoEnt && ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0) {
+      receiving_.fetch_sub(1);
+      return false;
+    }
+  }
+  receiving_.fetch_sub(1);
+  if (!watched_.load() && !watched_.exchange(true)) (void)::eventfd_write(wake_.get(), 1);
+  handle_(n);
+  handled_.fetch_add(1, std::memory_order_relaxed);
+  return !stopping_.load();
+}
+
+bool Receivers::rest() {
+  const MutexLock lock(mu_);
+  ++resting_;
+  while (calls_ == 0 && !stopping_.load()) wanted_cv_.wait(mu_);
+  --resting_;
+  if (calls_ > 0) --calls_;
+  return !stopping_.load();
+}
+
+bool Receivers::look() {
+  eventfd_t drained = 0;
+  (void)::eventfd_read(wake_.get(), &drained);
+  const u64 handled = handled_.load(std::memory_order_relaxed);
+  const bool progress = handled != seen_;
+  const bool nobody = receiving_.load() == 0;
+  seen_ = handled;
+  if (nobody && !progress) {
+    add();  // a call takes its time
+  } else if (nobody && has_pending() && ++starved_ >= kStarvedLooks) {
+    starved_ = 0;
+    wanted_.store(std::min(wanted_.load() + 1, std::max(1U, std::thread::hardware_concurrency())));
+    add();
+  }
+  quiet_ = progress || nobody ? 0 : quiet_ + 1;
+  if (quiet_ < kQuietLooks) return true;
+  quiet_ = 0;
+  starved_ = 0;
+  wanted_.store(1);
+  watched_.store(false);
+  // A call that was received just now may have seen that somebody looks.
+  if (receiving_.load() != 0) return false;
+  watched_.store(true);
+  return true;
+}
+
+bool Receivers::has_pending() const {
+  pollfd p{listener_.fd(), POLLIN, 0};
+  return ::poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0;
+}
+
+bool Receivers::stop() {
+  stopping_.store(true);
+  std::vector<std::thread> threads;
+  {
+    const MutexLock lock(mu_);
+    threads.swap(threads_);
+    wanted_cv_.notify_all();
+  }
+  // A thread may be just before its wait when the signal comes: again, until it has seen it. Those in a call get a while.
+  constexpr int kRounds = 50;
+  for (int round = 0; round < kRounds && !threads.empty(); ++round) {
+    for (std::thread& t : threads) (void)::pthread_kill(t.native_handle(), kInterrupt);
+    const MutexLock lock(mu_);
+    if (running_ == 0) break;
+    wanted_cv_.wait_for(mu_, kTick);
+  }
+  bool all = false;
+  {
+    const MutexLock lock(mu_);
+    all = running_ == 0;
+  }
+  for (std::thread& t : threads) {
+    if (all) {
+      t.join();
+    } else {
+      t.detach();
+    }
+  }
+  return all;
+}
+
+}  // namespace iommufd::run

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the parts of the server share while PROGRAM runs. Made by server.cpp, constant then; everything in it is
+// thread-safe.
+#pragma once
+
+#include "run/client_process.hpp"
+#include "run/listener.hpp"
+#include "run/open_file.hpp"
+#include "run/options.hpp"
+#include "run/path_view.hpp"
+#include "run/service.hpp"
+
+namespace iommufd::run {
+
+struct Runtime {
+  const Options& options;
+  Service& service;
+  const PathView& view;
+  Listener& listener;
+  ProcessTable& processes;
+  FileTable& files;
+  ino_t client_user_namespace = 0;  // of PROGRAM when it started
+};
+
+}  // namespace iommufd::run

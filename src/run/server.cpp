@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/server.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/sys.hpp"
+#include "run/control.hpp"
+#include "run/dispatcher.hpp"
+#include "run/message.hpp"
+#include "run/program.hpp"
+#include "run/receivers.hpp"
+
+namespace iommufd::run {
+namespace {
+
+using Kind = ControlMessage::Kind;
+
+// The terminal's business is the client's and the front's: the server leaves their session, and holds neither their
+// standard input and output nor their working directory.
+void detach() {
+  (void)::setsid();
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.valid()) {
+    (void)::dup2(null.get(), STDIN_FILENO);
+    (void)::dup2(null.get(), STDOUT_FILENO);
+  }
+  (void)!::chdir("/");
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
+}
+
+Result<Fd> take_signals() {
+  for (const int ignored : {SIGPIPE, SIGHUP, SIGINT, SIGTSTP, SIGTTIN, SIGTTOU}) (void)::signal(ignored, SIG_IGN);
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  IOMMUFD_TRY(sys::ok(::sigprocmask(SIG_SETMASK, &child, nullptr)));
+  return Fd(IOMMUFD_TRY(sys::check(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK))));
+}
+
+// A refusal of the client's start, in words. Returns the exit code of run.
+int explain_start_failure(const ControlMessage& m, const std::string& name) {
+  switch (m.kind) {
+    case Kind::kNoExec:
+      message(fmt::format("{}: {}", name, std::strerror(m.value)));
+      return m.value == ENOENT ? kExitNotFound : kExitCannotExecute;
+    case Kind::kNoFilter:
+      if (m.value == EBUSY) {
+        message("a listener for system calls is installed already: `run` inside `run` does not work");
+      } else {
+        message(fmt::format("cannot install the system call filter: {} (Linux 6.1 or newer is needed)",
+                            std::strerror(m.value)));
+      }
+      return kExitRunFailed;
+    case Kind::kNoView:
+      message(fmt::format("cannot enter the mount view: {} (try --paths=intercept)", std::strerror(m.value)));
+      return kExitRunFailed;
+    default: message("the client did not start"); return kExitRunFailed;
+  }
+}
+
+class Server {
+ public:
+  Server(const Options& options, Fd front) : options_(options), front_(std::move(front)) {}
+
+  int run(const MakeService& make_service, const sigset_t& client_mask);
+
+ private:
+  Result<void> start_client(const sigset_t& client_mask);
+  Result<void> serve_client();
+  void loop(Receivers& receivers, FileTable& files, const Listener& listener);
+  void reap(FileTable& files);
+  void client_ended(int status, FileTable& files);
+  void from_front();
+  void from_client();
+  void tell_front(Kind kind, int value) { (void)send_control(front_, {kind, value, {}}); }
+  [[nodiscard]] bool client_running() const { return client_ > 0; }
+
+  const Options& options_;
+  Fd front_;
+  Fd client_socket_;
+  Fd signals_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<PathView> view_;
+  pid_t client_ = -1;      // until it is reaped
+  int start_failure_ = 0;  // exit code of run when PROGRAM did not start
+};
+
+int Server::run(const MakeService& make_service, const sigset_t& client_mask) {
+  (void)::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  Result<std::unique_ptr<Service>> service = make_service();
+  if (!service) {
+    tell_front(Kind::kFailed, kExitRunFailed);
+    return 0;
+  }
+  service_ = std::move(*service);
+  Result<void> done = start_client(client_mask);
+  if (done) done = serve_client();
+  if (!done) {
+    message(fmt::format("cannot run: {}", errno_name(done.error())));
+    if (client_running()) (void)::kill(client_, SIGKILL);
+    tell_front(Kind::kFailed, kExitRunFailed);
+  }
+  return 0;
+}
+
+Result<void> Server::start_client(const sigset_t& client_mask) {
+  Result<std::unique_ptr<PathView>> view = PathView::create(service_->tree(), options_.paths);
+  if (!view) {
+    if (!PathView::mount_refusal().empty()) message(fmt::format("--paths=mount: {}", PathView::mount_refusal()));
+    return Err(view.error());
+  }
+  view_ = std::move(*view);
+  ControlMessage leftover{Kind::kLeftover, 0, {}};
+  if (const std::string& directory = view_->leftover(); directory.size() < leftover.text.size()) {
+    std::ranges::copy(directory, leftover.text.begin());
+    (void)send_control(front_, leftover);
+  }
+  ControlPair sockets = IOMMUFD_TRY(ControlPair::create());
+  const Program program = Program::find(options_.argv, client_mask);
+  const pid_t self = ::getpid();
+  client_ = IOMMUFD_TRY(sys::check(::fork()));
+  if (client_ == 0) become(program, *view_, sockets.second, self);
+  client_socket_ = std::move(sockets.first);
+  detach();
+  signals_ = IOMMUFD_TRY(take_signals());
+  return {};
+}
+
+Result<void> Server::serve_client() {
+  std::optional<ReceivedControl> hello = receive_control(client_socket_);
+  if (!hello || hello->message.kind != Kind::kListener) {
+    const int code = explain_start_failure(hello ? hello->message : ControlMessage{}, options_.argv.front());
+    tell_front(Kind::kFailed, code);
+    return {};
+  }
+  Listener listener(std::move(hello->fd));
+  (void)listener.set_sync_wake_up();
+
+  struct stat user_namespace {};
+  (void)::stat(fmt::format("/proc/{}/ns/user", client_).c_str(), &user_namespace);
+  std::unique_ptr<FileTable> files = IOMMUFD_TRY(FileTable::create());
+  ProcessTable processes(options_.memlock, options_.host,
+                         [&files](dev_t device, ino_t inode) { return static_cast<bool>(files->find(device, inode)); });
+  const Runtime runtime{options_, *service_, *view_, listener, processes, *files, user_namespace.st_ino};
+  Dispatcher dispatcher(runtime);
+  std::unique_ptr<Receivers> receivers =
+      IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { dispatcher.handle(n); }));
+  service_->start();
+  receivers->start();
+  loop(*receivers, *files, listener);
+  // A thread that is still in a call (of a process that is gone) uses all of this: leave it as it is then.
+  if (!receivers->stop()) {
+    view_.reset();
+    ::_exit(0);
+  }
+  files->release_all();
+  return {};
+}
+
+void Server::loop(Receivers& receivers, FileTable& files, const Listener& listener) {
+  bool looking = false, lingering = false;
+  for (;;) {
+    std::array<pollfd, 6> fds{{{front_.get(), POLLIN, 0},
+                               {client_socket_.get(), POLLIN, 0},
+                               {signals_.get(), POLLIN, 0},
+                               {files.wait_fd(), POLLIN, 0},
+                               {receivers.wake_fd(), POLLIN, 0},
+                               {listener.fd(), 0, 0}}};
+    if (::poll(fds.data(), fds.size(), looking ? static_cast<int>(Receivers::kTick.count()) : -1) < 0) continue;
+    if (fds[1].revents != 0) from_client();
+    if (fds[2].revents != 0) reap(files);
+    if (fds[0].revents != 0) from_front();
+    if (fds[3].revents != 0) files.drain();
+    if (looking || fds[4].revents != 0) looking = receivers.look();
+    const bool nobody_left = (fds[5].revents & POLLHUP) != 0;
+    if (nobody_left && !client_running()) return;
+    if (!client_running() && !lingering) {
+      // Processes that PROGRAM left behind go on; who waits for the end of our stderr must not wait for them.
+      lingering = true;
+      const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (null.valid()) (void)::dup2(null.get(), STDERR_FILENO);
+    }
+  }
+}
+
+void Server::from_front() {
+  const std::optional<ReceivedControl> m = receive_control(front_);
+  if (!m) {
+    // The front is gone. It ends before PROGRAM only when it was killed, and takes PROGRAM along.
+    front_.reset();
+    if (client_running()) (void)::kill(client_, SIGKILL);
+    return;
+  }
+  if (m->message.kind == Kind::kSignal && client_running()) (void)::kill(client_, m->message.value);
+}
+
+void Server::from_client() {
+  const std::optional<ReceivedControl> m = receive_control(client_socket_);
+  client_socket_.reset();
+  // The end of the stream is good news: an exec closed it.
+  if (m) start_failure_ = explain_start_failure(m->message, options_.argv.front());
+}
+
+void Server::reap(FileTable& files) {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+  }
+  int status = 0;
+  for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
+    if (pid != client_) continue;
+    if (WIFSTOPPED(status)) {
+      tell_front(Kind::kStopped, WSTOPSIG(status));
+    } else {
+      client_ended(status, files);
+    }
+  }
+}
+
+void Server::client_ended(int status, FileTable& files) {
+  client_ = -1;
+  if (client_socket_.valid()) from_client();
+  files.drain();  // what PROGRAM left open is closed, and reported on, before its end is known
+  if (start_failure_ != 0) {
+    tell_front(Kind::kFailed, start_failure_);
+  } else if (WIFSIGNALED(status)) {
+    tell_front(Kind::kSignaled, WTERMSIG(status));
+  } else {
+    tell_front(Kind::kExited, WEXITSTATUS(status));
+  }
+}
+
+}  // namespace
+
+int serve(const Options& options, const MakeService& make_service, Fd front, const sigset_t& client_mask) {
+  return Server(options, std::move(front)).run(make_service, client_mask);
+}
+
+}  // namespace iommufd::run
