@@ -2,9 +2,11 @@
 #include "cli/command_line.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -14,15 +16,38 @@
 namespace iommufd::cli {
 namespace {
 
-constexpr const char* kRunFooter = R"(
-DEVICE is MODEL[,addr=DDDD:BB:DD.F][,iommu=amd|vtd|none][,KEY=VALUE...]:
-  addr    PCI address; default: the next free one of 0000:01:00.0, 0000:02:00.0, ...
-  iommu   what translates its DMA: an AMD or Intel VT-d IOMMU, or none (noiommu: the device uses
-          physical addresses; needs --enable-unsafe-noiommu-mode); default: amd
-  KEY     of the model: see `iommufd-user devices`
-Without -d there is /dev/iommu and no device.
+constexpr const char* kRunHelp = R"(Usage: iommufd-user run [-d DEVICE]... [OPTIONS] -- PROGRAM [ARGS...]
 
-Exit status: that of PROGRAM (or death by the same signal);
+Runs PROGRAM so that it sees /dev/iommu and the devices of a simulated machine.
+
+Options:
+  -d, --device DEVICE   A device of the machine; may be given again. Default: none.
+                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=amd|vtd|none][,KEY=VALUE...]
+                          addr   PCI address; default: the next free one of 0000:01:00.0,
+                                 0000:02:00.0, ...
+                          iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU, or none
+                                 (noiommu: the device uses physical addresses; needs
+                                 --enable-unsafe-noiommu-mode); default: amd
+                          KEY    of the model; `iommufd-user devices` lists them
+  --enable-unsafe-noiommu-mode
+                        Allow devices without an IOMMU, as the kernel's module parameter does.
+                        Default: off, and such a device has no VFIO node.
+  --caps POLICY         Capabilities that privileged operations see: all, none, real (those of
+                        the calling thread), or names: sys_rawio,ipc_lock. Default: all.
+  --memlock LIMIT       Limit of pinned memory: real (RLIMIT_MEMLOCK of the program), unlimited,
+                        or a size: 64M. Default: real.
+  --phys LAYOUT         How the program's pages lie in physical memory: fragmented[:SEED], where
+                        neighbours are not adjacent, so that a driver which assumes it is caught,
+                        or contiguous[,base=ADDRESS][,size=SIZE]. Default: fragmented.
+  --pin POLICY          What a mapping holds: auto follows the program's virtual address; real
+                        holds the page itself, through io_uring. Default: auto.
+  --paths VIEW          How the program sees /dev and /sys: intercept (its calls are answered),
+                        mount (they are also mounted, so that chdir, getcwd and xattr work), auto
+                        (mount where this machine allows it). Default: auto.
+  --explain             Say on stderr, for each failing ioctl, which rule failed.
+  -h, --help            Print this.
+
+Exit status: that of PROGRAM (or death by the same signal), or
   125  iommufd-user itself failed: wrong usage, or this machine refuses what it needs
   126  PROGRAM was found and cannot be executed
   127  PROGRAM was not found
@@ -42,11 +67,10 @@ Examples:
   iommufd-user doctor                        what this machine offers, and what is missing
 )";
 
+// The help of `run` is written out above: CLI11 does not break lines.
 class RunFormatter final : public CLI::Formatter {
  public:
-  std::string make_usage(const CLI::App*, std::string) const override {
-    return "Usage: iommufd-user run [-d DEVICE]... [OPTIONS] -- PROGRAM [ARGS...]\n";
-  }
+  std::string make_help(const CLI::App*, std::string, CLI::AppFormatMode) const override { return kRunHelp; }
 };
 
 // The options of `run` as given; they are parsed when CLI11 has found them all.
@@ -54,41 +78,22 @@ struct RunTexts {
   std::vector<std::string> devices;
   std::string caps = "all", memlock = "real", phys = "fragmented", pin = "auto", paths = "auto", host = "all";
   bool noiommu = false, explain = false;
-  u64 seed_dma_fault = 0;
+  std::optional<u64> seed_dma_fault;
 };
 
-void describe_run(CLI::App& run, RunTexts& t) {
+void add_run_options(CLI::App& run, RunTexts& t) {
   run.formatter(std::make_shared<RunFormatter>());
-  run.footer(kRunFooter);
-  run.add_option("-d,--device", t.devices, "A device of the machine; may be given again (default: none)")
-      ->type_name("DEVICE")
-      ->take_all()
-      ->allow_extra_args(false);
-  run.add_flag("--enable-unsafe-noiommu-mode", t.noiommu,
-               "Allow devices without an IOMMU, as the module parameter does (default: off, and their probe fails)");
-  run.add_option("--caps", t.caps,
-                 "Capabilities that privileged operations see: all, none, real (those of the calling thread), or names "
-                 "such as sys_rawio,ipc_lock (default: all)")
-      ->type_name("POLICY");
-  run.add_option("--memlock", t.memlock,
-                 "Limit of pinned memory: real (RLIMIT_MEMLOCK of the program), a size, or unlimited (default: real)")
-      ->type_name("LIMIT");
-  run.add_option("--phys", t.phys,
-                 "Physical memory: fragmented[:SEED] or contiguous[,base=ADDRESS][,size=SIZE] (default: fragmented, so that "
-                 "a driver which takes neighbours in memory for neighbours on the bus is caught)")
-      ->type_name("LAYOUT");
-  run.add_option("--pin", t.pin,
-                 "What a mapping holds: auto follows the program's address, real holds the page through io_uring "
-                 "(default: auto)")
-      ->type_name("POLICY");
-  run.add_option("--paths", t.paths,
-                 "How the program sees /dev and /sys: intercept (calls are answered), mount (also mounted, so that chdir "
-                 "works), auto: mount where that is allowed (default: auto)")
-      ->type_name("VIEW");
-  run.add_flag("--explain", t.explain, "Say on stderr, for each failing ioctl, which rule failed");
-  // For tests: an empty group is not shown.
-  run.add_option("--seed-dma-fault", t.seed_dma_fault)->group("")->check(CLI::PositiveNumber);
-  run.add_option("--host", t.host)->group("");
+  run.add_option("-d,--device", t.devices)->take_all()->allow_extra_args(false);
+  run.add_flag("--enable-unsafe-noiommu-mode", t.noiommu);
+  run.add_option("--caps", t.caps);
+  run.add_option("--memlock", t.memlock);
+  run.add_option("--phys", t.phys);
+  run.add_option("--pin", t.pin);
+  run.add_option("--paths", t.paths);
+  run.add_flag("--explain", t.explain);
+  // Not in the help: for tests.
+  run.add_option("--seed-dma-fault", t.seed_dma_fault);
+  run.add_option("--host", t.host);
 }
 
 Answer wrong(std::string_view command, std::string_view what) {
@@ -96,22 +101,34 @@ Answer wrong(std::string_view command, std::string_view what) {
   return {run::kExitRunFailed, fmt::format("{0}: {1}\nTry '{0} --help'.\n", name, what)};
 }
 
-std::string mistake_of(const CLI::App& app, const CLI::Error& error, const std::vector<std::string>& arguments) {
-  // CLI11 knows that something was not expected; the user wants to know what was meant.
-  const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error);
-  if (extras == nullptr) return error.what();
+constexpr std::array<std::string_view, 3> kCommands{"run", "devices", "doctor"};
+
+// CLI11 knows that something was not expected; the user wants to know what was meant.
+std::string unexpected_argument(const CLI::App& app, const std::string& argument) {
+  if (!argument.starts_with('-')) {
+    return fmt::format("unexpected argument '{}'; PROGRAM and its arguments go behind --", argument);
+  }
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
   const std::vector<std::string_view> known(names.begin(), names.end());
-  const std::vector<std::string> remaining = app.remaining();
-  const std::string& first = remaining.empty() ? arguments.back() : remaining.front();
-  if (first.starts_with('-')) {
-    const std::string bare = first.substr(0, first.find('='));
-    return fmt::format("unknown option '{}'{}", first, suggestion(bare, known));
+  return fmt::format("unknown option '{}'{}", argument, suggestion(argument.substr(0, argument.find('=')), known));
+}
+
+Answer wrong_usage(const CLI::App& app, const CLI::Error& error, const std::vector<std::string>& arguments) {
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty()) {
+    const CLI::App& command = *chosen.front();
+    const std::vector<std::string> extra = app.remaining(true);
+    const bool is_extra = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && !extra.empty();
+    return wrong(command.get_name(), is_extra ? unexpected_argument(command, extra.front()) : error.what());
   }
-  return fmt::format("unexpected argument '{}'; PROGRAM and its arguments go behind --", first);
+  if (arguments.empty()) return wrong("", fmt::format("name a command: {}", fmt::join(kCommands, ", ")));
+  const std::string& first = arguments.front();
+  if (first.starts_with('-')) return wrong("", fmt::format("unknown option '{}'", first));
+  return wrong("", fmt::format("unknown command '{}'{}; the commands are: {}", first, suggestion(first, kCommands),
+                               fmt::join(kCommands, ", ")));
 }
 
 // One option: its parsed value, or the sentence with the option's name in front.
@@ -146,7 +163,7 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
     return wrong("run", mistake);
   }
   command.machine.noiommu = t.noiommu ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
-  if (t.seed_dma_fault != 0) command.machine.seed_dma_fault = t.seed_dma_fault;
+  command.machine.seed_dma_fault = t.seed_dma_fault;
   o.explain = t.explain ? run::Explain::kYes : run::Explain::kNo;
   if (program.empty()) {
     return wrong("run", "no program is given; write it behind --: iommufd-user run -d edu -- PROGRAM [ARGS...]");
@@ -171,7 +188,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   app.require_subcommand(1);
   RunTexts texts;
   CLI::App* run = app.add_subcommand("run", "Run a program that sees /dev/iommu and the devices of a simulated machine");
-  describe_run(*run, texts);
+  add_run_options(*run, texts);
   const CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys");
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");
 
@@ -183,9 +200,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   } catch (const CLI::CallForVersion& version) {
     return Answer{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    const auto chosen = app.get_subcommands();
-    const CLI::App& where = chosen.empty() ? app : *chosen.front();
-    return wrong(chosen.empty() ? "" : where.get_name(), mistake_of(where, error, ours));
+    return wrong_usage(app, error, ours);
   }
   if (run->parsed()) return make_run_command(texts, std::move(program));
   if (separator != arguments.end()) {

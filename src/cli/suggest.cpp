@@ -28,10 +28,17 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
   const auto distance = [&](std::string_view k) { return edit_distance(word, k); };
-  const auto best = std::ranges::min_element(known, {}, distance);
+  auto best = std::ranges::min_element(known, {}, distance);
+  if (best == known.end()) return {};
   // A third of the letters may be wrong; a word of one or two letters is near to everything.
-  if (best == known.end() || distance(*best) > std::max<std::size_t>(best->size() / 3, 1) || best->size() < 3) return {};
-  return fmt::format("; did you mean '{}'?", *best);
+  const bool near = best->size() >= 3 && distance(*best) <= std::max<std::size_t>(best->size() / 3, 1);
+  if (!near && word.size() >= 3) {
+    best = std::ranges::find_if(known, [&](std::string_view k) { return k.starts_with(word); });
+    if (best == known.end()) return {};
+  } else if (!near) {
+    return {};
+  }
+  return fmt::format(" (did you mean '{}'?)", *best);
 }
 
 }  // namespace iommufd::cli

@@ -11,7 +11,7 @@ namespace iommufd::cli {
 // Changes of one letter (added, left out, replaced) or of two neighbours that turn `a` into `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
-// "; did you mean 'iommu'?", or nothing when no known word is near.
+// " (did you mean 'iommu'?)", or nothing when no known word is near or begins so.
 std::string suggestion(std::string_view word, std::span<const std::string_view> known);
 
 }  // namespace iommufd::cli

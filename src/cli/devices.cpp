@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cli/devices.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <string_view>
+#include <vector>
+
+#include "models/registry.hpp"
+
+namespace iommufd::cli {
+namespace {
+
+struct Row {
+  std::string_view key, values, fallback, help;
+};
+
+// Columns as wide as their widest cell.
+void print_rows(std::string& out, const std::vector<Row>& rows) {
+  std::size_t key = 0, values = 0, fallback = 0;
+  for (const Row& r : rows) {
+    key = std::max(key, r.key.size());
+    values = std::max(values, r.values.size());
+    fallback = std::max(fallback, r.fallback.size());
+  }
+  for (const Row& r : rows) {
+    fmt::format_to(std::back_inserter(out), "  {:{}}  {:{}}  {:{}}  {}\n", r.key, key, r.values, values, r.fallback, fallback,
+                   r.help);
+  }
+}
+
+constexpr std::array kCommonKeys{
+    Row{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
+    Row{"iommu", "amd|vtd|none", "amd", "what translates its DMA (see below)"},
+};
+constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
+
+}  // namespace
+
+std::string describe_devices() {
+  std::string out = "A device is -d MODEL[,KEY=VALUE...].\n";
+  for (const models::Kind& kind : models::all()) {
+    fmt::format_to(std::back_inserter(out), "\n{}: {}\n", kind.name, kind.summary);
+    std::vector<Row> rows{kHead};
+    rows.insert(rows.end(), kCommonKeys.begin(), kCommonKeys.end());
+    for (const models::Key& key : kind.keys) rows.push_back({key.name, key.values, key.fallback, key.help});
+    print_rows(out, rows);
+  }
+  return out + R"(
+Kinds of IOMMU:
+  amd   an AMD IOMMU with AMD v1 page tables
+  vtd   an Intel VT-d IOMMU with second-stage page tables
+  none  no IOMMU: the device puts physical addresses on the bus. It is noiommu-vfioN, and needs
+        --enable-unsafe-noiommu-mode
+)";
+}
+
+}  // namespace iommufd::cli
