@@ -120,14 +120,14 @@ Result<void> PathView::enter() const {
   const bool named = getcwd(cwd, sizeof cwd) != nullptr && cwd[0] == '/';
   const int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   const int dumpable = prctl(PR_GET_DUMPABLE);
-  if (view.user_namespace.valid()) IOMMUFD_TRY(done(setns(view.user_namespace.get(), CLONE_NEWUSER)));
-  IOMMUFD_TRY(done(setns(view.mount_namespace.get(), CLONE_NEWNS)));
+  if (view.user_namespace.valid()) IOMMUFD_TRY(sys::ok(setns(view.user_namespace.get(), CLONE_NEWUSER)));
+  IOMMUFD_TRY(sys::ok(setns(view.mount_namespace.get(), CLONE_NEWNS)));
   // setns went to the root of the namespace; ours may be deeper (a chroot).
-  IOMMUFD_TRY(done(fchdir(view.root_directory.get())));
-  IOMMUFD_TRY(done(chroot(".")));
+  IOMMUFD_TRY(sys::ok(fchdir(view.root_directory.get())));
+  IOMMUFD_TRY(sys::ok(chroot(".")));
   // A working directory without a name, or out of reach by name, stays the machine's.
   if (!named || chdir(cwd) != 0) {
-    if (old >= 0) IOMMUFD_TRY(done(fchdir(old)));
+    if (old >= 0) IOMMUFD_TRY(sys::ok(fchdir(old)));
   }
   if (old >= 0) close(old);
   if (dumpable == 1) prctl(PR_SET_DUMPABLE, 1);
@@ -156,7 +156,7 @@ Result<Fd> PathView::open_directory(const std::string& path, int flags) const {
 Result<struct stat> PathView::stat(const Lookup& found) const {
   struct stat st {};
   if (passes_through(found)) {
-    IOMMUFD_TRY(done(::stat(found.path.c_str(), &st)));
+    IOMMUFD_TRY(sys::ok(::stat(found.path.c_str(), &st)));
     return st;
   }
   const Node& node = *found.node;
@@ -164,7 +164,7 @@ Result<struct stat> PathView::stat(const Lookup& found) const {
     const MutexLock lock(impl_->mu);
     IOMMUFD_TRY(impl_->need_locked());
     const auto [at, rest] = impl_->place_locked(found.path);
-    IOMMUFD_TRY(done(fstatat(at, rest, &st, AT_SYMLINK_NOFOLLOW)));
+    IOMMUFD_TRY(sys::ok(fstatat(at, rest, &st, AT_SYMLINK_NOFOLLOW)));
   }
   if (node.kind() == NodeKind::kFile) {
     st.st_mode = S_IFREG | node.mode();

@@ -49,7 +49,7 @@ Result<Mirror> Mirror::make(const PathTree& tree, Fd root) {
   Mirror mirror;
   mirror.root_ = std::move(root);
   struct stat st {};
-  IOMMUFD_TRY(done(fstat(mirror.root(), &st)));
+  IOMMUFD_TRY(sys::ok(fstat(mirror.root(), &st)));
   mirror.device_ = st.st_dev;
   mirror.paths_.emplace(st.st_ino, "/");
   IOMMUFD_TRY(mirror.make_children(tree.root(), mirror.root()));
@@ -59,11 +59,11 @@ Result<Mirror> Mirror::make(const PathTree& tree, Fd root) {
 Result<void> Mirror::make_children(const Node& directory, int fd) {
   for (const auto& [name, child] : directory.children()) {
     switch (child->kind()) {
-      case NodeKind::kFile: IOMMUFD_TRY(done(mknodat(fd, name.c_str(), S_IFREG | child->mode(), 0))); break;
-      case NodeKind::kCharDevice: IOMMUFD_TRY(done(mknodat(fd, name.c_str(), S_IFCHR | child->mode(), 0))); break;
-      case NodeKind::kSymlink: IOMMUFD_TRY(done(symlinkat(child->target().c_str(), fd, name.c_str()))); break;
+      case NodeKind::kFile: IOMMUFD_TRY(sys::ok(mknodat(fd, name.c_str(), S_IFREG | child->mode(), 0))); break;
+      case NodeKind::kCharDevice: IOMMUFD_TRY(sys::ok(mknodat(fd, name.c_str(), S_IFCHR | child->mode(), 0))); break;
+      case NodeKind::kSymlink: IOMMUFD_TRY(sys::ok(symlinkat(child->target().c_str(), fd, name.c_str()))); break;
       case NodeKind::kDirectory: {
-        IOMMUFD_TRY(done(mkdirat(fd, name.c_str(), child->mode())));
+        IOMMUFD_TRY(sys::ok(mkdirat(fd, name.c_str(), child->mode())));
         const Fd inner(IOMMUFD_TRY(sys::check(openat(fd, name.c_str(), kOpenDirectory))));
         IOMMUFD_TRY(remember(inner.get(), *child));
         IOMMUFD_TRY(make_children(*child, inner.get()));
@@ -76,9 +76,9 @@ Result<void> Mirror::make_children(const Node& directory, int fd) {
 
 Result<void> Mirror::remember(int fd, const Node& directory) {
   struct stat st {};
-  IOMMUFD_TRY(done(fstat(fd, &st)));
+  IOMMUFD_TRY(sys::ok(fstat(fd, &st)));
   // The umask must not show in what fstat says of a descriptor.
-  if ((st.st_mode & 07777) != directory.mode()) IOMMUFD_TRY(done(fchmod(fd, directory.mode())));
+  if ((st.st_mode & 07777) != directory.mode()) IOMMUFD_TRY(sys::ok(fchmod(fd, directory.mode())));
   paths_.insert_or_assign(st.st_ino, directory.path());
   return {};
 }

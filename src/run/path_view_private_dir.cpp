@@ -60,11 +60,11 @@ std::string PrivateDirectory::choose_name() {
 Result<PrivateDirectory> PrivateDirectory::make(const std::string& name) {
   remove_abandoned(name.substr(0, name.rfind('/')));
   PrivateDirectory made;
-  IOMMUFD_TRY(done(mkdir(name.c_str(), 0700)));
+  IOMMUFD_TRY(sys::ok(mkdir(name.c_str(), 0700)));
   made.name_ = name;
   made.lock_ = Fd(IOMMUFD_TRY(sys::check(open((name + "/lock").c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600))));
-  IOMMUFD_TRY(done(flock(made.lock_.get(), LOCK_EX | LOCK_NB)));
-  IOMMUFD_TRY(done(mkdir((name + "/root").c_str(), 0755)));
+  IOMMUFD_TRY(sys::ok(flock(made.lock_.get(), LOCK_EX | LOCK_NB)));
+  IOMMUFD_TRY(sys::ok(mkdir((name + "/root").c_str(), 0755)));
   return made;
 }
 

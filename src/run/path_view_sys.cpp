@@ -18,11 +18,6 @@ struct CloseDir {
 
 }  // namespace
 
-Result<void> done(int result) {
-  if (result < 0) return Err(sys::last_errno());
-  return {};
-}
-
 std::optional<std::map<std::string, unsigned char, std::less<>>> list_directory(int at, const char* path) {
   Fd fd(openat(at, path, kOpenDirectory));
   if (!fd.valid()) return std::nullopt;
