@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <array>
+
+#include "models/registry.hpp"
+#include "tests/support/fake_device.hpp"
+
+namespace iommufd::models {
+namespace {
+
+using testing::HasSubstr;
+
+std::string error_of(const KeyValues& given) {
+  Poller poller;
+  const auto made = find("edu")->configure(given, poller);
+  return made ? "" : made.error().text;
+}
+
+TEST(Parameters, unknown_key_names_the_known_ones) {
+  const std::string text = error_of({{"dmamask", "3"}});
+  for (const char* word : {"edu", "dmamask", "mmap", "dma_mask", "dma_delay_us", "quirks"}) EXPECT_THAT(text, HasSubstr(word));
+}
+
+TEST(Parameters, bad_values_say_what_would_be_right) {
+  EXPECT_THAT(error_of({{"mmap", "yes"}}), HasSubstr("mmap=yes is none of: off, on"));
+  EXPECT_THAT(error_of({{"dma_mask", "65"}}), HasSubstr("dma_mask=65 is not a number from 12 to 64"));
+  EXPECT_THAT(error_of({{"dma_mask", "11"}}), HasSubstr("from 12 to 64"));
+  for (const char* number : {"", "-1", "3x", "0x20", " 32", "99999999999999999999"}) {
+    EXPECT_THAT(error_of({{"dma_mask", number}}), HasSubstr("is not a number")) << number;
+  }
+  EXPECT_THAT(error_of({{"quirks", "qemu"}}), HasSubstr("none, qemu72"));
+  EXPECT_THAT(error_of({{"mmap", "on"}, {"mmap", "off"}}), HasSubstr("given twice"));
+}
+
+TEST(Parameters, all_models_have_unique_names_and_described_keys) {
+  for (const Kind& kind : all()) {
+    EXPECT_EQ(find(kind.name), &kind);
+    EXPECT_STRNE(kind.summary, "");
+    Poller poller;
+    for (const Key& key : kind.keys) {
+      EXPECT_STRNE(key.help, "");
+      // Every fall-back is a value that the key takes.
+      EXPECT_TRUE(kind.configure({{key.name, key.fallback}}, poller)) << key.name;
+    }
+  }
+  EXPECT_EQ(find("edu2"), nullptr);
+  EXPECT_EQ(find(""), nullptr);
+}
+
+TEST(EduKind, is_the_function_that_drivers_look_for) {
+  Poller poller;
+  const auto made = find("edu")->configure({}, poller);
+  ASSERT_TRUE(made);
+  const pci::FunctionSpec& spec = made->spec;
+  EXPECT_EQ(spec.vendor, 0x1234);
+  EXPECT_EQ(spec.device, 0x11e8);
+  EXPECT_EQ(spec.revision, 0x10);
+  EXPECT_EQ(spec.class_code, 0x00ff00u);
+  EXPECT_EQ(spec.subsystem_vendor, 0x1af4);
+  EXPECT_EQ(spec.subsystem_device, 0x1100);
+  EXPECT_EQ(spec.interrupt_pin, 1);
+  EXPECT_EQ(spec.bars[0].size, 1u << 20);
+  EXPECT_EQ(spec.bars[0].kind, pci::BarKind::kMemory32);
+  EXPECT_EQ(spec.bars[0].mappable, pci::Mappable::kNo);
+  ASSERT_TRUE(spec.msi);
+  EXPECT_EQ(spec.msi->vectors_lg2, 0u);
+  const auto mapped = find("edu")->configure({{"mmap", "on"}}, poller);
+  EXPECT_EQ(mapped->spec.bars[0].mappable, pci::Mappable::kYes);
+}
+
+}  // namespace
+}  // namespace iommufd::models
