@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Raw bytes as ioctls of one open of /dev/iommu, with devices that come, attach, do DMA and go in between.
+// Whatever the bytes are: nothing crashes, no lock stays held, and after the close nothing is pinned or charged.
+#include "base/sync.hpp"
+#include "tests/fuzz/sandbox.hpp"
+
+namespace iommufd::fuzz {
+namespace {
+
+class Session {
+ public:
+  explicit Session(Machine& machine) : machine_(machine), file_(make_ref<ioctl::IommuFile>(machine.platform())) {
+    memory_->clear_small_pages();
+  }
+
+  ~Session() {
+    file_->release();
+    for (std::size_t i = 0; i < Machine::kDevices; ++i) unbind(i);
+    file_ = nullptr;
+    FUZZ_CHECK(machine_.platform().phys().pinned_frames() == 0);
+    FUZZ_CHECK(process_->vm_pinned().pages() == 0);
+    FUZZ_CHECK(process_->vm_locked().pages() == 0);
+    FUZZ_CHECK(process_->user_locked().pages() == 0);
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void step(Input& input) {
+    const u8 op = input.take<u8>();
+    if (op < 0xc0)
+      command(input, 0x3b80u | (op & 31));
+    else if (op < 0xc4)
+      command(input, input.take<u32>());
+    else if (op < 0xf0)
+      device(input, op);
+    else
+      process_->limit_pages = op == 0xf0 ? mem::kUnlimitedPages : op - 0xf0u;
+    FUZZ_CHECK(lock_check::none_held());
+  }
+
+ private:
+  // The struct lies at the start of a page, at its end, or across it; its first field says a size that mostly fits.
+  void command(Input& input, u32 cmd) {
+    std::array<std::byte, 72> bytes{};
+    const u8 shape = input.take<u8>();
+    const u32 length = std::min<u32>(shape & 0x7f, bytes.size());
+    input.fill(std::span(bytes).first(length));
+    if ((shape & 0x80) == 0) std::memcpy(bytes.data(), &length, sizeof(length));
+    const u8 place = input.take<u8>();
+    u64 at = SandboxMemory::kBase + (place % 16) * kPageSize;
+    if ((place & 0xc0) == 0x40) at += kPageSize - length;
+    if ((place & 0xc0) == 0x80) at += kPageSize - length / 2;
+    for (u32 i = 0; i < length; ++i)
+      if (SandboxMemory::access(at + i) != Access::kNone) memory_->bytes(at + i)[0] = bytes[i];
+    const Result<s64> answer = file_->ioctl(call_, cmd, at);
+    FUZZ_CHECK(!answer || *answer >= 0);
+  }
+
+  void device(Input& input, u8 op) {
+    const std::size_t which = op % Machine::kDevices;
+    Ref<core::Device>& bound = bound_[which];
+    const u8 action = input.take<u8>();
+    if (!bound) {
+      if (Result<Ref<core::Device>> got = core::Device::bind(file_->context(), machine_.device(which)); got)
+        bound = std::move(*got);
+    } else if (action < 0x60) {
+      (void)bound->attach_or_replace(core::kRid, ObjectId{action & 15u});
+    } else if (action < 0x80) {
+      bound->detach(core::kRid);
+    } else if (action < 0x90) {
+      unbind(which);
+    } else {
+      std::array<std::byte, 64> data{};
+      const u64 address = input.take<u64>();
+      const auto part = std::span(data).first(action & 63);
+      (void)(action < 0xc8 ? machine_.port(which).read(address, part) : machine_.port(which).write(address, part));
+    }
+  }
+
+  void unbind(std::size_t which) {
+    if (bound_[which]) std::exchange(bound_[which], nullptr)->unbind();
+  }
+
+  Machine& machine_;
+  const Ref<SandboxMemory> memory_ = machine_.memory();
+  Ref<SandboxProcess> process_ = make_ref<SandboxProcess>();
+  SandboxCall call_{memory_, process_};
+  Ref<ioctl::IommuFile> file_;
+  std::array<Ref<core::Device>, Machine::kDevices> bound_;
+};
+
+}  // namespace
+}  // namespace iommufd::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace iommufd::fuzz;
+  static Machine machine;
+  Session session(machine);
+  Input input(data, size);
+  while (!input.empty()) session.step(input);
+  return 0;
+}

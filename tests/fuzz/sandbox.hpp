@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What both fuzzers stand on: a small client whose memory is an array, so that no input can hit the fuzzer's own; a
+// platform with one device behind each kind of IOMMU and one behind none; the reader of an input; and a heap that
+// refuses what no honest request needs, so that ENOMEM is found as a path and not as a crash.
+#pragma once
+
+#include <sanitizer/lsan_interface.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include "core/context.hpp"
+#include "core/device.hpp"
+#include "ioctl/file.hpp"
+#include "ioctl/iommu_file.hpp"
+#include "iommu/device_port.hpp"
+#include "iommu/platform.hpp"
+
+namespace iommufd::fuzz {
+
+// A finding: the input breaks what must hold.
+[[noreturn]] inline void violated(const char* what, const char* file, int line) {
+  std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+  std::abort();
+}
+#define FUZZ_CHECK(condition) \
+  ((condition) ? static_cast<void>(0) : ::iommufd::fuzz::violated(#condition, __FILE__, __LINE__))
+
+// Reads an input from the front; zeros when it has ended.
+class Input {
+ public:
+  Input(const u8* data, std::size_t size) : rest_(data, size) {}
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+  template <class T>
+  T take() {
+    T value{};
+    const std::size_t n = std::min(sizeof(T), rest_.size());
+    std::memcpy(&value, rest_.data(), n);
+    rest_ = rest_.subspan(n);
+    return value;
+  }
+  void fill(std::span<std::byte> out) {
+    const std::size_t n = std::min(out.size(), rest_.size());
+    std::memcpy(out.data(), rest_.data(), n);
+    rest_ = rest_.subspan(n);
+  }
+
+ private:
+  std::span<const u8> rest_;
+};
+
+// The client's memory: 64 small pages at kBase, of which every eighth is absent and the one before it read-only, and
+// two huge pages at kHugeBase. Odd small pages cannot be reached directly, as those of another process cannot.
+class SandboxMemory final : public mem::AddressSpace {
+ public:
+  static constexpr u64 kBase = 0x10000, kPages = 64;
+  static constexpr u64 kHugeBase = 0x4000'0000, kHugeSize = u64{1} << 21, kHugePages = 2;
+
+  SandboxMemory() : small_(kPages * kPageSize), huge_(kHugePages * kHugeSize) {}
+  // For the next input. What lies in huge pages is never read as an argument.
+  void clear_small_pages() { std::fill(small_.begin(), small_.end(), std::byte{0}); }
+
+  // What the client itself may do at `va`.
+  [[nodiscard]] static Access access(u64 va) {
+    if (va >= kHugeBase && va - kHugeBase < kHugePages * kHugeSize) return Access::kReadWrite;
+    if (va < kBase || va - kBase >= kPages * kPageSize) return Access::kNone;
+    const u64 in_eight = (va - kBase) / kPageSize % 8;
+    return in_eight == 7 ? Access::kNone : in_eight == 6 ? Access::kRead : Access::kReadWrite;
+  }
+  // The bytes from `va` to the end of its page. Pre: access(va) is not kNone.
+  [[nodiscard]] std::span<std::byte> bytes(u64 va) {
+    const std::size_t n = kPageSize - (va & kPageMask);
+    return va >= kHugeBase ? std::span(huge_).subspan(va - kHugeBase, n) : std::span(small_).subspan(va - kBase, n);
+  }
+
+  Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override {
+    return copy(from.raw(), buf.size(), Access::kRead, [&](std::span<std::byte> memory, std::size_t done) {
+      std::memcpy(buf.data() + done, memory.data(), memory.size());
+    });
+  }
+  Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override {
+    return copy(to.raw(), buf.size(), Access::kWrite, [&](std::span<std::byte> memory, std::size_t done) {
+      std::memcpy(memory.data(), buf.data() + done, memory.size());
+    });
+  }
+  Result<void> populate(UserVa page, u64 count, Access want, std::vector<mem::PageRun>& out) override {
+    for (u64 i = 0; i < count; ++i) {
+      const u64 va = page.raw() + i * kPageSize;
+      if (!allows(access(va), want & Access::kWrite) || access(va) == Access::kNone) return Err(Errno::kFault);
+      const u64 page_size = va >= kHugeBase ? kHugeSize : kPageSize;
+      const bool continues = !out.empty() && i != 0 && out.back().page_size == page_size;
+      if (continues)
+        ++out.back().pages;
+      else
+        out.push_back({{id(), va >> kPageShift}, 1, page_size});
+    }
+    return {};
+  }
+  std::byte* direct(UserVa va) override {
+    if (access(va.raw()) == Access::kNone) return nullptr;
+    if (va.raw() < kHugeBase && (va.raw() >> kPageShift & 1) != 0) return nullptr;
+    return bytes(va.raw()).data();
+  }
+
+ private:
+  template <class F>
+  Result<std::size_t> copy(u64 va, std::size_t size, Access want, F&& move) {
+    std::size_t done = 0;
+    while (done < size && allows(access(va + done), want)) {
+      const std::span<std::byte> memory = bytes(va + done);
+      const std::size_t n = std::min(memory.size(), size - done);
+      move(memory.first(n), done);
+      done += n;
+    }
+    return done;
+  }
+
+  std::vector<std::byte> small_, huge_;
+};
+
+class SandboxProcess final : public mem::Process {
+ public:
+  SandboxProcess() : Process(make_ref<mem::Account>()) {}
+  Result<u64> memlock_limit() override { return limit_pages; }
+  u64 limit_pages = mem::kUnlimitedPages;
+};
+
+class SandboxCall final : public ioctl::Call {
+ public:
+  SandboxCall(Ref<SandboxMemory> memory, Ref<SandboxProcess> process)
+      : memory_(std::move(memory)), process_(std::move(process)) {}
+  Ref<mem::AddressSpace> memory() override { return memory_; }
+  Ref<mem::Process> process() override { return process_; }
+  bool capable(mem::Capability cap) override { return cap != mem::Capability::kIpcLock && privileged; }
+  Result<Fd> descriptor(int) override { return Err(Errno::kBadf); }
+  Result<Ref<ioctl::File>> resolve(int) override { return Err(Errno::kBadf); }
+  std::string describe() override { return "fuzz:1"; }
+  bool privileged = true;
+
+ private:
+  Ref<SandboxMemory> memory_;
+  Ref<SandboxProcess> process_;
+};
+
+// Devices 0 (AMD), 1 (AMD, another group), 2 (VT-d) and 3 (no IOMMU).
+class Machine {
+ public:
+  static constexpr std::size_t kDevices = 4, kNoiommu = 3;
+
+  Machine() : platform_(std::move(*iommu::Platform::create({.size = u64{256} << 20}))) {
+    const std::array<iommu::Instance*, kDevices> managers{&amd_, &amd_, &vtd_, nullptr};
+    for (std::size_t i = 0; i < kDevices; ++i) {
+      const auto translation = managers[i] == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu;
+      ports_[i] = std::make_unique<iommu::DevicePort>("0000:01:00.0", translation, platform_->phys(), nullptr);
+      ports_[i]->set_bus_master(true);
+      devices_[i].name = "0000:01:00.0";
+      devices_[i].iommu = managers[i];
+      devices_[i].port = ports_[i].get();
+      devices_[i].group_id = static_cast<u32>(i);
+      if (managers[i] != nullptr) devices_[i].reserved = managers[i]->reserved_regions();
+    }
+    touch_all_frames();
+  }
+
+  iommu::Platform& platform() { return *platform_; }
+  core::PhysicalDevice& device(std::size_t i) { return devices_[i]; }
+  iommu::DevicePort& port(std::size_t i) { return *ports_[i]; }
+  // One client for all inputs: 4 MiB of memory take longer to make than an input to run.
+  const Ref<SandboxMemory>& memory() { return memory_; }
+
+ private:
+  // Gives every page of the client its frame, which it keeps. What the physical memory knows of its frames lies where the
+  // leak detector does not look; it is made here, unseen, and not while an input runs. Inputs become repeatable too.
+  void touch_all_frames() {
+    const __lsan::ScopedDisabler unseen;
+    const auto touch = [this](u64 va, u64 pages, u64 page_size) {
+      std::vector<PhysAddr> frames(pages);
+      const mem::PageRun run{{memory_->id(), va / kPageSize}, pages, page_size};
+      FUZZ_CHECK(platform_->phys().pin(*memory_, UserVa{va}, run, frames).has_value());
+      platform_->phys().unpin_and_release(frames);
+    };
+    touch(SandboxMemory::kBase, SandboxMemory::kPages, kPageSize);
+    touch(SandboxMemory::kHugeBase, SandboxMemory::kHugePages * SandboxMemory::kHugeSize / kPageSize,
+          SandboxMemory::kHugeSize);
+  }
+
+  const Ref<SandboxMemory> memory_ = make_ref<SandboxMemory>();
+  std::unique_ptr<iommu::Platform> platform_;
+  iommu::Instance amd_{iommu::Kind::kAmd, "ivhd0", platform_->tables()};
+  iommu::Instance vtd_{iommu::Kind::kVtd, "dmar0", platform_->tables()};
+  std::array<std::unique_ptr<iommu::DevicePort>, kDevices> ports_;
+  std::array<core::PhysicalDevice, kDevices> devices_;
+};
+
+}  // namespace iommufd::fuzz
