@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The command iommufd-user.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+#include <variant>
+
+#include "cli/command_line.hpp"
+#include "cli/devices.hpp"
+#include "cli/doctor.hpp"
+#include "run/machine_service.hpp"
+#include "run/run.hpp"
+
+namespace iommufd::cli {
+namespace {
+
+// The error of a text that could not be written, e.g. into a full disk or a closed pipe.
+int print(std::FILE* to, const std::string& text, int exit_code) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
+  return written ? exit_code : run::kExitRunFailed;
+}
+
+int execute(const Answer& answer) {
+  return print(answer.exit_code == 0 ? stdout : stderr, answer.text, answer.exit_code);
+}
+
+int execute(const DevicesCommand&) { return print(stdout, describe_devices(), 0); }
+
+int execute(const DoctorCommand&) {
+  const bool colours = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+  const auto report = examine_machine();
+  return print(stdout, render(report, colours ? Colour::kOn : Colour::kOff), verdict(report));
+}
+
+int execute(const RunCommand& command) {
+  return run::run(command.options, [&]() -> Result<std::unique_ptr<run::Service>> {
+    auto machine = machine::Machine::create(command.machine);
+    if (!machine) {
+      fmt::print(stderr, "iommufd-user run: {}\n", machine.error());
+      return Err(Errno::kInval);
+    }
+    return run::make_machine_service(*std::move(machine));
+  });
+}
+
+}  // namespace
+}  // namespace iommufd::cli
+
+int main(int argc, char** argv) {
+  using namespace iommufd::cli;
+  const Command command = parse_command_line({argv + (argc > 0 ? 1 : 0), argv + argc});
+  return std::visit([](const auto& c) { return execute(c); }, command);
+}
