@@ -6,8 +6,8 @@ namespace iommufd {
 [[noreturn]] void assert_failed(const char* what, const char* file, int line);
 }  // namespace iommufd
 
-#define IOMMUFD_ASSERT(cond)                                        \
-  do {                                                              \
-    if (!(cond)) [[unlikely]]                                       \
-      ::iommufd::assert_failed(#cond, __FILE__, __LINE__);          \
+#define IOMMUFD_ASSERT(cond)                               \
+  do {                                                     \
+    if (!(cond)) [[unlikely]]                              \
+      ::iommufd::assert_failed(#cond, __FILE__, __LINE__); \
   } while (false)

@@ -64,11 +64,11 @@ const char* errno_name(Errno e);
 
 #define IOMMUFD_CONCAT_(a, b) a##b
 #define IOMMUFD_CONCAT(a, b) IOMMUFD_CONCAT_(a, b)
-#define IOMMUFD_TRY_(name, ...)                                              \
-  __extension__({                                                            \
-    auto name = (__VA_ARGS__);                                               \
-    if (!name) [[unlikely]]                                                  \
-      return ::std::unexpected(::std::move(name).error());                   \
-    *static_cast<decltype(name)&&>(name);                                    \
+#define IOMMUFD_TRY_(name, ...)                            \
+  __extension__({                                          \
+    auto name = (__VA_ARGS__);                             \
+    if (!name) [[unlikely]]                                \
+      return ::std::unexpected(::std::move(name).error()); \
+    *static_cast<decltype(name)&&>(name);                  \
   })
 #define IOMMUFD_TRY(...) IOMMUFD_TRY_(IOMMUFD_CONCAT(iommufd_try_, __COUNTER__), __VA_ARGS__)

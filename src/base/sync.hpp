@@ -37,26 +37,26 @@ namespace iommufd {
 
 // Outermost first. A thread that holds a rank may take only larger ones.
 enum class LockRank : u8 {
-  kRunFiles = 10,      // run: table of open files
-  kRunProcess = 12,    // run: cache of client processes
-  kRunPaths = 14,      // run: tree of paths
-  kVfioDevice = 20,    // vfio: one device, its binding, its irqs
-  kHwptList = 30,      // core: the list of HWPTs of one IOAS
-  kGroup = 34,         // core: attachments of one group
-  kObjectTable = 38,   // core: ids of one context (held briefly, by the ones above)
-  kDomains = 42,       // core: the domains of one IOAS (shared by map, exclusive by attach)
-  kIova = 46,          // core: intervals of one IOAS; two IOASes nest in COPY, by address
-  kPages = 50,         // mem: one pages object
-  kFrames = 54,        // mem: frames of the physical memory
-  kAccount = 56,       // mem: locked-memory accounts
-  kPtTop = 58,         // pt: growing the top of a table
-  kPtAlloc = 60,       // pt: free list of table pages
-  kPci = 64,           // pci: config space of a function
-  kModel = 66,         // models: registers of one device
-  kIrq = 70,           // vfio: eventfds of one device
-  kDma = 72,           // iommu: a device's DMA port, slow path
-  kReport = 80,        // machine: reports on stderr
-  kLeaf = 90,          // takes nothing else
+  kRunFiles = 10,     // run: table of open files
+  kRunProcess = 12,   // run: cache of client processes
+  kRunPaths = 14,     // run: tree of paths
+  kVfioDevice = 20,   // vfio: one device, its binding, its irqs
+  kHwptList = 30,     // core: the list of HWPTs of one IOAS
+  kGroup = 34,        // core: attachments of one group
+  kObjectTable = 38,  // core: ids of one context (held briefly, by the ones above)
+  kDomains = 42,      // core: the domains of one IOAS (shared by map, exclusive by attach)
+  kIova = 46,         // core: intervals of one IOAS; two IOASes nest in COPY, by address
+  kPages = 50,        // mem: one pages object
+  kFrames = 54,       // mem: frames of the physical memory
+  kAccount = 56,      // mem: locked-memory accounts
+  kPtTop = 58,        // pt: growing the top of a table
+  kPtAlloc = 60,      // pt: free list of table pages
+  kPci = 64,          // pci: config space of a function
+  kModel = 66,        // models: registers of one device
+  kIrq = 70,          // vfio: eventfds of one device
+  kDma = 72,          // iommu: a device's DMA port, slow path
+  kReport = 80,       // machine: reports on stderr
+  kLeaf = 90,         // takes nothing else
 };
 
 namespace lock_check {

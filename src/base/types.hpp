@@ -39,9 +39,9 @@ class Address {
   u64 raw_ = 0;
 };
 
-using Iova = Address<struct IovaTag>;        // what a device behind an IOMMU puts on the bus
-using UserVa = Address<struct UserVaTag>;    // address in a client process
-using PhysAddr = Address<struct PhysTag>;    // address of the machine's (simulated) physical memory
+using Iova = Address<struct IovaTag>;      // what a device behind an IOMMU puts on the bus
+using UserVa = Address<struct UserVaTag>;  // address in a client process
+using PhysAddr = Address<struct PhysTag>;  // address of the machine's (simulated) physical memory
 
 // a + n, or nothing when it wraps.
 template <class Tag>

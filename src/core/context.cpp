@@ -87,8 +87,8 @@ Result<void> Context::destroy(ObjectId id) {
     Slot& slot = slots_[index_of(id)];
     u32 only_the_table = 1;
     if (!slot.object->users_.compare_exchange_strong(only_the_table, 0, std::memory_order_acq_rel))
-      return reject(Errno::kBusy, {"id", std::to_underlying(id), "the object is in use (attached, or a parent of others)",
-                                   "iommufd-core 1.9 row 2"});
+      return reject(Errno::kBusy, {"id", std::to_underlying(id),
+                                   "the object is in use (attached, or a parent of others)", "iommufd-core 1.9 row 2"});
     object = std::exchange(slot.object, nullptr);
     free_id_locked(id);
   }
@@ -131,8 +131,8 @@ void Context::destroy_unused() {
 Result<void> Context::set_limit_mode(LimitMode mode) {
   const MutexLock lock(mu_);
   if (free_.size() != slots_.size())
-    return reject(Errno::kBusy, {"val64", std::to_underlying(mode), "only while the context has no objects",
-                                 "iommufd-core 3.9"});
+    return reject(Errno::kBusy,
+                  {"val64", std::to_underlying(mode), "only while the context has no objects", "iommufd-core 3.9"});
   limit_mode_ = mode;
   return {};
 }

@@ -94,7 +94,7 @@ class Context final : public RefCounted {
 
  private:
   struct Slot {
-    Ref<Object> object;   // null while reserved
+    Ref<Object> object;  // null while reserved
     bool taken = false;
   };
 

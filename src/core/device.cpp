@@ -77,7 +77,8 @@ Result<ObjectId> Device::attach_or_replace(Pasid pasid, ObjectId pt_id) {
     }
     case ObjectType::kDevice: break;
   }
-  return reject(Errno::kInval, {"pt_id", std::to_underlying(pt_id), "must be an IOAS or a HWPT", "iommufd-core 5.4 row 4"});
+  return reject(Errno::kInval,
+                {"pt_id", std::to_underlying(pt_id), "must be an IOAS or a HWPT", "iommufd-core 5.4 row 4"});
 }
 
 void Device::detach(Pasid pasid) { let_go(*ctx_, group_->detach(*this, pasid)); }

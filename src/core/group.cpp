@@ -29,14 +29,17 @@ bool Group::has_pasids_locked() const {
 Result<void> Group::check_pasid_locked(Pasid pasid, const HwptPaging& hwpt) const {
   if (pasid == kRid) {
     if (!hwpt.pasid_compatible() && has_pasids_locked())
-      return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()), "PASIDs are attached: the HWPT needs ALLOC_PASID", kSection});
+      return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()),
+                                    "PASIDs are attached: the HWPT needs ALLOC_PASID", kSection});
     return {};
   }
   if (!hwpt.pasid_compatible())
-    return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()), "a PASID needs a HWPT made with ALLOC_PASID", kSection});
+    return reject(Errno::kInval,
+                  {"pt_id", std::to_underlying(hwpt.id()), "a PASID needs a HWPT made with ALLOC_PASID", kSection});
   const auto rid = attachments_.find(kRid);
   if (rid != attachments_.end() && !rid->second.hwpt->pasid_compatible())
-    return reject(Errno::kInval, {"pasid", pasid, "the device itself is attached to a HWPT made without ALLOC_PASID", kSection});
+    return reject(Errno::kInval,
+                  {"pasid", pasid, "the device itself is attached to a HWPT made without ALLOC_PASID", kSection});
   return {};
 }
 
@@ -48,7 +51,8 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
     if (std::ranges::any_of(it->second.members, [&](const auto& m) { return m.device.get() == &device; }))
       return reject(Errno::kBusy, {"pt_id", std::to_underlying(hwpt.id()), "the device is already attached", kSection});
     if (it->second.hwpt != &hwpt)
-      return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()), "another device of the group is attached elsewhere", kSection});
+      return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()),
+                                    "another device of the group is attached elsewhere", kSection});
   }
   const PhysicalDevice& physical = device.physical();
   const bool reserves = pasid == kRid && !physical.is_noiommu();
@@ -59,7 +63,8 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
   if (first) {
     IOMMUFD_TRY(check_pasid_locked(pasid, hwpt));
     if (!physical.is_noiommu() && &hwpt.domain().owner() != physical.iommu)
-      return reject(Errno::kInval, {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU", kSection});
+      return reject(Errno::kInval,
+                    {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU", kSection});
   }
   Use<Device> device_use = Use<Device>::try_acquire(device);
   Use<HwptPaging> hwpt_use = Use<HwptPaging>::try_acquire(hwpt);
@@ -97,7 +102,8 @@ Result<void> Group::replace(Device& device, Pasid pasid, HwptPaging& hwpt, std::
   IOMMUFD_TRY(check_pasid_locked(pasid, hwpt));
   if (instance_ != nullptr && &hwpt.domain().owner() != instance_)
     return reject(hwpt.domain().is_noiommu() ? Errno::kNoDev : Errno::kInval,
-                  {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU", "iommufd-core 5.7, noiommu 11"});
+                  {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU",
+                   "iommufd-core 5.7, noiommu 11"});
   old.reserve(old.size() + attachment.members.size());
   for (Attachment::Member& member : attachment.members) {
     Use<HwptPaging> use = Use<HwptPaging>::try_acquire(hwpt);

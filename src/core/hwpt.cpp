@@ -17,7 +17,8 @@ constexpr u32 kAllFlags = 0xf;
 
 }  // namespace
 
-HwptPaging::HwptPaging(Use<Ioas> ioas, std::unique_ptr<iommu::Domain> domain, HwptOrigin origin, iommu::DomainFlags flags)
+HwptPaging::HwptPaging(Use<Ioas> ioas, std::unique_ptr<iommu::Domain> domain, HwptOrigin origin,
+                       iommu::DomainFlags flags)
     : Object(kType), ioas_(std::move(ioas)), domain_(std::move(domain)), origin_(origin), flags_(flags) {}
 
 HwptPaging::~HwptPaging() = default;
@@ -31,12 +32,15 @@ Result<NewObject<HwptPaging>> HwptPaging::create_manual(Device& device, Ioas& io
   if ((flags & ~kAllFlags) != 0)
     return reject(Errno::kOpNotSupp, {"flags", flags, "unknown bits", "iommufd-core A.1 row 5b"});
   if ((flags & kDirtyTracking) != 0)
-    return reject(Errno::kOpNotSupp, {"flags", flags, "DIRTY_TRACKING, but the device's IOMMU does not track dirty pages",
-                                      "iommufd-core A.1 row 5c"});
+    return reject(Errno::kOpNotSupp,
+                  {"flags", flags, "DIRTY_TRACKING, but the device's IOMMU does not track dirty pages",
+                   "iommufd-core A.1 row 5c"});
   if ((flags & kFaultIdValid) != 0 && (flags & kNestParent) != 0)
-    return reject(Errno::kOpNotSupp, {"flags", flags, "FAULT_ID_VALID together with NEST_PARENT", "iommufd-core A.1 row 5d"});
+    return reject(Errno::kOpNotSupp,
+                  {"flags", flags, "FAULT_ID_VALID together with NEST_PARENT", "iommufd-core A.1 row 5d"});
   if (has_data)
-    return reject(Errno::kOpNotSupp, {"data_type", 1, "a paging HWPT of this IOMMU takes no user data", "iommufd-hwpt 4.3"});
+    return reject(Errno::kOpNotSupp,
+                  {"data_type", 1, "a paging HWPT of this IOMMU takes no user data", "iommufd-hwpt 4.3"});
   const iommu::DomainFlags wanted{(flags & kNestParent) != 0, (flags & kDirtyTracking) != 0, (flags & kPasid) != 0};
   Context& ctx = device.context();
   iommu::Instance& maker = device.physical().is_noiommu() ? ctx.platform().noiommu() : *device.physical().iommu;

@@ -23,7 +23,8 @@ Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
   const WriteLock lock(iova_mu_);
   for (const auto& [last, entry] : ranges)
     if (reserved_.overlaps(entry.start, last))
-      return reject(Errno::kAddrInUse, {"allowed_iovas", entry.start, "overlaps a reserved range", "iommufd-core 3.3 row 4"});
+      return reject(Errno::kAddrInUse,
+                    {"allowed_iovas", entry.start, "overlaps a reserved range", "iommufd-core 3.3 row 4"});
   std::swap(allowed_, ranges);
   return {};
 }
@@ -32,11 +33,13 @@ Result<void> Ioas::reserve(const std::vector<IovaRange>& ranges, const void* own
   const WriteLock lock(iova_mu_);
   for (const IovaRange& r : ranges) {
     if (areas_.overlaps(r.start, r.last))
-      return reject(Errno::kAddrInUse, {"iova", r.start, "a mapping lies in a range that the device or its IOMMU reserves",
-                                        "iommufd-core 4.8"});
+      return reject(
+          Errno::kAddrInUse,
+          {"iova", r.start, "a mapping lies in a range that the device or its IOMMU reserves", "iommufd-core 4.8"});
     if (allowed_.overlaps(r.start, r.last))
-      return reject(Errno::kAddrInUse, {"allowed_iovas", r.start,
-                                        "an allowed range lies in a range that the device or its IOMMU reserves", "iommufd-core 4.8"});
+      return reject(Errno::kAddrInUse,
+                    {"allowed_iovas", r.start, "an allowed range lies in a range that the device or its IOMMU reserves",
+                     "iommufd-core 4.8"});
   }
   for (const IovaRange& r : ranges) reserved_.add(r, owner);
   return {};
@@ -55,13 +58,15 @@ u64 Ioas::wanted_alignment_locked() const {
 
 Result<void> Ioas::raise_alignment_locked(u64 alignment) {
   if (alignment > kPageSize)
-    return reject(Errno::kInval, {"alignment", alignment, "the domain's smallest page is larger than a CPU page", "iommufd-core 4.5"});
+    return reject(Errno::kInval,
+                  {"alignment", alignment, "the domain's smallest page is larger than a CPU page", "iommufd-core 4.5"});
   if (alignment <= alignment_) return {};
   for (const auto& [last, entry] : areas_) {
     const u64 length = last - entry.start + 1;
     if (!is_aligned(entry.start | length | entry.value.offset, alignment))
-      return reject(Errno::kAddrInUse, {"iova", entry.start, "an existing mapping is not aligned to the IOMMU's smallest page",
-                                        "iommufd-core 4.5"});
+      return reject(
+          Errno::kAddrInUse,
+          {"iova", entry.start, "an existing mapping is not aligned to the IOMMU's smallest page", "iommufd-core 4.5"});
   }
   alignment_ = alignment;
   return {};
@@ -82,7 +87,8 @@ Result<void> Ioas::set_huge_pages(bool on) {
     return {};
   }
   if (!domains_.empty() && !areas_.empty())
-    return reject(Errno::kInval, {"val64", 0, "huge pages cannot be switched off while a HWPT and mappings exist", "iommufd-core 3.9"});
+    return reject(Errno::kInval, {"val64", 0, "huge pages cannot be switched off while a HWPT and mappings exist",
+                                  "iommufd-core 3.9"});
   IOMMUFD_TRY(raise_alignment_locked(std::max(alignment_, kPageSize)));
   huge_pages_ = false;
   return {};
@@ -95,13 +101,15 @@ Result<Ioas::PhysRun> Ioas::noiommu_phys(u64 iova, u64 max_length) {
   if (it == areas_.end() || it->second.value.busy)
     return reject(Errno::kNoEnt, {"iova", iova, "is not mapped", "noiommu 12 row 6"});
   if (domains_.empty())
-    return reject(Errno::kOpNotSupp, {"ioas_id", std::to_underlying(id()),
-                                      "the IOAS has no HWPT: attach a noiommu device (or HWPT_ALLOC for one) first", "noiommu 12 row 8"});
+    return reject(Errno::kOpNotSupp,
+                  {"ioas_id", std::to_underlying(id()),
+                   "the IOAS has no HWPT: attach a noiommu device (or HWPT_ALLOC for one) first", "noiommu 12 row 8"});
   const iommu::Domain& storage = *domains_.front();
   if (!storage.is_noiommu())
-    return reject(Errno::kOpNotSupp, {"ioas_id", std::to_underlying(id()),
-                                      "its first HWPT belongs to an IOMMU: use an IOAS of its own, or attach the noiommu device first",
-                                      "noiommu 11, 12 row 8"});
+    return reject(Errno::kOpNotSupp,
+                  {"ioas_id", std::to_underlying(id()),
+                   "its first HWPT belongs to an IOMMU: use an IOAS of its own, or attach the noiommu device first",
+                   "noiommu 11, 12 row 8"});
   const auto phys_at = [&](u64 at) {
     const std::optional<pt::Translation> t = storage.lookup(Iova{at});
     return t ? t->pa.raw() : 0;

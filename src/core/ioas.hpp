@@ -120,7 +120,8 @@ class Ioas final : public Object {
   Result<void> add_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   void remove_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   Result<void> raise_alignment_locked(u64 alignment) IOMMUFD_REQUIRES(domains_mu_, iova_mu_);
-  [[nodiscard]] u64 wanted_alignment_locked() const IOMMUFD_REQUIRES_SHARED(domains_mu_) IOMMUFD_REQUIRES_SHARED(iova_mu_);
+  [[nodiscard]] u64 wanted_alignment_locked() const IOMMUFD_REQUIRES_SHARED(domains_mu_)
+      IOMMUFD_REQUIRES_SHARED(iova_mu_);
 
   iommu::Platform& platform_;
 

@@ -132,7 +132,7 @@ Result<NewObject<HwptPaging>> make_auto_hwpt(Context& ctx, Device& device, Ioas&
 }  // namespace
 
 Result<ObjectId> Ioas::attach_auto(Context& ctx, Device& device, Pasid pasid) {
-  std::vector<Use<HwptPaging>> passed;  // uses of HWPTs that were tried; dropped without the lock
+  std::vector<Use<HwptPaging>> passed;        // uses of HWPTs that were tried; dropped without the lock
   std::optional<NewObject<HwptPaging>> made;  // an abandoned one is torn down without the lock
   const MutexLock lock(hwpt_mu_);
   for (HwptPaging* hwpt : hwpts_) {

@@ -17,28 +17,32 @@ constexpr u64 kMax = ~u64{0};
 // Rows 8 to 10: where a mapping goes. `hint` steers the automatic choice.
 Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) {
   if (!is_aligned(request.length, alignment_))
-    return reject(Errno::kInval, {"length", request.length, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 8"});
+    return reject(Errno::kInval,
+                  {"length", request.length, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 8"});
   u64 iova = request.iova;
   if (request.placement == Placement::kAutomatic) {
     const Result<u64> chosen = iova::allocate({request.length, hint, alignment_}, areas_, reserved_, allowed_);
     if (!chosen)
-      return reject(chosen.error(), {"length", request.length, "no IOVA of that length and alignment is free",
-                                     "iommufd-core 3.5"});
+      return reject(chosen.error(),
+                    {"length", request.length, "no IOVA of that length and alignment is free", "iommufd-core 3.5"});
     iova = *chosen;
   } else {
     u64 last = 0;
     if (!is_aligned(iova, alignment_))
-      return reject(Errno::kInval, {"iova", iova, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 9b"});
+      return reject(Errno::kInval,
+                    {"iova", iova, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 9b"});
     if (__builtin_add_overflow(iova, request.length - 1, &last))
       return reject(Errno::kOverflow, {"iova", iova, "iova + length wraps", "iommufd-core 3.4 row 9c"});
     if (reserved_.overlaps(iova, last))
-      return reject(Errno::kInval, {"iova", iova, "overlaps a reserved range (see IOAS_IOVA_RANGES)", "iommufd-core 3.4 row 9d"});
+      return reject(Errno::kInval,
+                    {"iova", iova, "overlaps a reserved range (see IOAS_IOVA_RANGES)", "iommufd-core 3.4 row 9d"});
     if (areas_.overlaps(iova, last))
       return reject(Errno::kExist, {"iova", iova, "overlaps an existing mapping", "iommufd-core 3.4 row 9e"});
   }
   if (!is_aligned(offset_in_page, alignment_))
-    return reject(Errno::kInval, {"user_va", offset_in_page, "its offset in the page must be a multiple of the IOVA alignment",
-                                  "iommufd-core 3.4 row 10"});
+    return reject(Errno::kInval,
+                  {"user_va", offset_in_page, "its offset in the page must be a multiple of the IOVA alignment",
+                   "iommufd-core 3.4 row 10"});
   return iova;
 }
 
@@ -101,8 +105,8 @@ Result<u64> Ioas::map(const MapRequest& request, Ref<mem::AddressSpace> space, u
                       mem::ChargeMode mode) {
   if (request.length == 0 || request.length > kMax - kPageSize)
     return reject(Errno::kInval, {"length", request.length, "must be 1 to 2^64 - 4097", "iommufd-core 3.4 row 6"});
-  Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length, request.access,
-                                               std::move(process), mode);
+  Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length,
+                                               request.access, std::move(process), mode);
   const u64 offset = pages->first_byte_offset();
   std::vector<Slice> slices;
   slices.push_back({std::move(pages), offset, request.length});
@@ -195,9 +199,11 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
       const auto it = areas_.find(from, last);
       if (it == areas_.end()) return bytes;
       if (it->second.value.busy)
-        return reject(Errno::kBusy, {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 3.8"});
+        return reject(Errno::kBusy,
+                      {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 3.8"});
       if (it->second.start < start || it->first > last)
-        return reject(Errno::kNoEnt, {"iova", it->second.start, "a mapping is only partly inside the range; it is unmapped whole or not at all",
+        return reject(Errno::kNoEnt, {"iova", it->second.start,
+                                      "a mapping is only partly inside the range; it is unmapped whole or not at all",
                                       "iommufd-core 3.8"});
       it->second.value.busy = true;
       first = it->second.start;
@@ -221,13 +227,15 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
 
 Result<u64> Ioas::unmap(u64 iova, u64 length) {
   if (iova == kMax || length == kMax)
-    return reject(Errno::kOverflow, {iova == kMax ? "iova" : "length", kMax, "must be below 2^64 - 1", "iommufd-core 3.8 row 3"});
+    return reject(Errno::kOverflow,
+                  {iova == kMax ? "iova" : "length", kMax, "must be below 2^64 - 1", "iommufd-core 3.8 row 3"});
   if (length == 0) return reject(Errno::kInval, {"length", 0, "must not be 0", "iommufd-core 3.8 row 4"});
   u64 last = 0;
   if (__builtin_add_overflow(iova, length - 1, &last))
     return reject(Errno::kOverflow, {"iova", iova, "iova + length wraps", "iommufd-core 3.8 row 5"});
   const u64 bytes = IOMMUFD_TRY(unmap_range(iova, last));
-  if (bytes == 0) return reject(Errno::kNoEnt, {"iova", iova, "nothing is mapped in the range", "iommufd-core 3.8 row 7"});
+  if (bytes == 0)
+    return reject(Errno::kNoEnt, {"iova", iova, "nothing is mapped in the range", "iommufd-core 3.8 row 7"});
   return bytes;
 }
 

@@ -45,7 +45,7 @@ class ArgumentBytes {
   ArgumentBytes(Call& call, UserVa at, std::size_t want);
 
   // The first field, `size`. Errors: kFault.
-  Result<u32> size() ;
+  Result<u32> size();
   // Copies the struct of `known` bytes into `out` by the rule of 1.4, given the `user_size` read before.
   // Errors: kTooBig, kFault. Pre: user_size >= the minimum of the command; out.size() == known.
   Result<void> copy(std::size_t user_size, std::span<std::byte> out);

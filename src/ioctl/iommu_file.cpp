@@ -56,7 +56,8 @@ constexpr std::array<Command, kCount> make_table() {
   add(command<abi::VfioIoas, vfio_ioas>(kVfioIoas, "IOMMU_VFIO_IOAS"));
   add(command<abi::HwptAlloc, hwpt_alloc>(kHwptAlloc, "IOMMU_HWPT_ALLOC"));
   add(command<abi::HwInfo, get_hw_info>(kGetHwInfo, "IOMMU_GET_HW_INFO"));
-  add(command<abi::HwptSetDirtyTracking, hwpt_set_dirty_tracking>(kHwptSetDirtyTracking, "IOMMU_HWPT_SET_DIRTY_TRACKING"));
+  add(command<abi::HwptSetDirtyTracking, hwpt_set_dirty_tracking>(kHwptSetDirtyTracking,
+                                                                  "IOMMU_HWPT_SET_DIRTY_TRACKING"));
   add(command<abi::HwptGetDirtyBitmap, hwpt_get_dirty_bitmap>(kHwptGetDirtyBitmap, "IOMMU_HWPT_GET_DIRTY_BITMAP"));
   add(command<abi::HwptInvalidate, hwpt_invalidate>(kHwptInvalidate, "IOMMU_HWPT_INVALIDATE"));
   add(command<abi::IoasMapFile, ioas_map_file>(kIoasMapFile, "IOMMU_IOAS_MAP_FILE"));
@@ -89,11 +90,13 @@ Result<s64> IommuFile::ioctl(Call& call, u32 cmd, u64 arg) {
   const UserVa at{arg};
   ArgumentBytes bytes(call, at, std::max(slot->size, sizeof(u32)));
   const Result<u32> user_size = bytes.size();
-  if (!user_size) return reject(Errno::kFault, {"argument", arg, "the struct cannot be read", "iommufd-core 1.3 row 3"});
+  if (!user_size)
+    return reject(Errno::kFault, {"argument", arg, "the struct cannot be read", "iommufd-core 1.3 row 3"});
   if (slot->run == nullptr || slot->code != cmd)
     return reject(Errno::kNoTty, {"command", cmd, "is not a command of /dev/iommu", "iommufd-core 1.3 row 4"});
   if (*user_size < slot->min_size)
-    return reject(Errno::kInval, {"size", *user_size, "is smaller than the smallest form of the struct", "iommufd-core 1.4"});
+    return reject(Errno::kInval,
+                  {"size", *user_size, "is smaller than the smallest form of the struct", "iommufd-core 1.4"});
   // Allocation failures anywhere below are caught once, here: state changes go through guards.
   try {
     IOMMUFD_TRY(slot->run(*ctx_, call, at, *user_size, bytes));
@@ -114,7 +117,8 @@ Result<void> IommuFile::mmap(Call&, const MmapRequest& request) {
   if (sharing != MAP_SHARED && sharing != MAP_SHARED_VALIDATE)
     return reject(Errno::kInval, {"flags", static_cast<u64>(request.flags), "must be MAP_SHARED", "iommufd-core 1.12"});
   if ((request.prot & PROT_EXEC) != 0)
-    return reject(Errno::kPerm, {"prot", static_cast<u64>(request.prot), "must not have PROT_EXEC", "iommufd-core 1.12"});
+    return reject(Errno::kPerm,
+                  {"prot", static_cast<u64>(request.prot), "must not have PROT_EXEC", "iommufd-core 1.12"});
   return reject(Errno::kNxio, {"offset", request.offset, "no region starts there", "iommufd-core 1.12"});
 }
 

@@ -11,8 +11,7 @@ namespace iommufd::ioctl {
 
 class IommuFile final : public File {
  public:
-  explicit IommuFile(iommu::Platform& platform)
-      : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)) {}
+  explicit IommuFile(iommu::Platform& platform) : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)) {}
 
   Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
   // read() and write() have no implementation here: kInval.

@@ -7,15 +7,17 @@
 #include "core/device.hpp"
 #include "core/hwpt.hpp"
 #include "core/ioas.hpp"
-#include "iommu/instance.hpp"
 #include "ioctl/iommu_commands.hpp"
+#include "iommu/instance.hpp"
 
 namespace iommufd::ioctl {
 namespace {
 
 Result<core::Use<core::Device>> find_device(core::Context& ctx, u32 id) {
   Result<core::Use<core::Device>> device = ctx.get<core::Device>(ObjectId{id});
-  if (!device) return reject(Errno::kNoEnt, {"dev_id", id, "must be a bound device (out_devid of BIND_IOMMUFD)", "iommufd-core 1.7"});
+  if (!device)
+    return reject(Errno::kNoEnt,
+                  {"dev_id", id, "must be a bound device (out_devid of BIND_IOMMUFD)", "iommufd-core 1.7"});
   return device;
 }
 
@@ -32,9 +34,11 @@ Err no_viommu(u32 id) { return reject(Errno::kNoEnt, {"viommu_id", id, "must be 
 
 Result<void> hwpt_alloc(core::Context& ctx, Arguments<abi::HwptAlloc>& a) {
   abi::HwptAlloc& cmd = a.cmd;
-  if (cmd.reserved != 0) return reject(Errno::kOpNotSupp, {"__reserved", cmd.reserved, "must be 0", "iommufd-core A.1 row 1"});
+  if (cmd.reserved != 0)
+    return reject(Errno::kOpNotSupp, {"__reserved", cmd.reserved, "must be 0", "iommufd-core A.1 row 1"});
   if ((cmd.data_type == static_cast<u32>(abi::HwptDataType::kNone)) != (cmd.data_len == 0))
-    return reject(Errno::kInval, {"data_len", cmd.data_len, "data_type NONE has no data, every other type has some", "iommufd-core A.1 row 2"});
+    return reject(Errno::kInval, {"data_len", cmd.data_len, "data_type NONE has no data, every other type has some",
+                                  "iommufd-core A.1 row 2"});
   const core::Use<core::Device> device = IOMMUFD_TRY(find_device(ctx, cmd.dev_id));
   Result<core::Use<core::Object>> target = ctx.get_any(ObjectId{cmd.pt_id});
   if (!target) return reject(Errno::kInval, {"pt_id", cmd.pt_id, "no such object", "iommufd-core A.1 row 4"});
@@ -52,7 +56,8 @@ Result<void> hwpt_alloc(core::Context& ctx, Arguments<abi::HwptAlloc>& a) {
       return {};
     }
     case core::ObjectType::kHwptPaging:
-      return reject(Errno::kOpNotSupp, {"pt_id", cmd.pt_id, "the IOMMU of this device has no nested tables", "iommufd-core A.1 row 6a"});
+      return reject(Errno::kOpNotSupp,
+                    {"pt_id", cmd.pt_id, "the IOMMU of this device has no nested tables", "iommufd-core A.1 row 6a"});
     case core::ObjectType::kDevice: break;
   }
   return reject(Errno::kInval, {"pt_id", cmd.pt_id, "must be an IOAS", "iommufd-core A.1 row 8"});
@@ -70,7 +75,8 @@ Result<void> get_hw_info(core::Context& ctx, Arguments<abi::HwInfo>& a) {
     return reject(Errno::kOpNotSupp, {"dev_id", cmd.dev_id, "no IOMMU manages the device", "noiommu 10.4"});
   const iommu::HwInfo info = device->physical().iommu->hw_info();
   if (wanted != 0 && wanted != info.type)
-    return reject(Errno::kOpNotSupp, {"in_data_type", wanted, "the IOMMU does not have that type of information", "iommufd-core A.5 row 4"});
+    return reject(Errno::kOpNotSupp, {"in_data_type", wanted, "the IOMMU does not have that type of information",
+                                      "iommufd-core A.5 row 4"});
 
   // The payload, then zeros to the end of the caller's buffer.
   mem::AddressSpace& memory = *a.call().memory();
@@ -94,36 +100,44 @@ Result<void> hwpt_set_dirty_tracking(core::Context& ctx, Arguments<abi::HwptSetD
   if ((a.cmd.flags & ~abi::HwptSetDirtyTracking::kAllFlags) != 0)
     return reject(Errno::kOpNotSupp, {"flags", a.cmd.flags, "unknown bits", "iommufd-core A.2"});
   const core::Use<core::HwptPaging> hwpt = IOMMUFD_TRY(find_hwpt(ctx, a.cmd.hwpt_id));
-  return reject(Errno::kOpNotSupp, {"hwpt_id", a.cmd.hwpt_id, "the HWPT was not made with DIRTY_TRACKING", "iommufd-core A.2"});
+  return reject(Errno::kOpNotSupp,
+                {"hwpt_id", a.cmd.hwpt_id, "the HWPT was not made with DIRTY_TRACKING", "iommufd-core A.2"});
 }
 
 Result<void> hwpt_get_dirty_bitmap(core::Context& ctx, Arguments<abi::HwptGetDirtyBitmap>& a) {
   const abi::HwptGetDirtyBitmap& cmd = a.cmd;
   if ((cmd.flags & ~abi::HwptGetDirtyBitmap::kAllFlags) != 0 || cmd.reserved != 0)
-    return reject(Errno::kOpNotSupp, {"flags", cmd.flags, "unknown bits, or __reserved is not 0", "iommufd-core A.3 row 1"});
+    return reject(Errno::kOpNotSupp,
+                  {"flags", cmd.flags, "unknown bits, or __reserved is not 0", "iommufd-core A.3 row 1"});
   const core::Use<core::HwptPaging> hwpt = IOMMUFD_TRY(find_hwpt(ctx, cmd.hwpt_id));
   u64 last = 0;
   if (__builtin_add_overflow(cmd.iova, cmd.length - 1, &last))
     return reject(Errno::kOverflow, {"length", cmd.length, "iova + length wraps", "iommufd-core A.3 row 3"});
   const u64 alignment = hwpt->ioas().iova_ranges().alignment;
   if (!is_aligned(cmd.iova, alignment) || !is_aligned(last + 1, alignment))
-    return reject(Errno::kInval, {"iova", cmd.iova, "the range must be aligned to the IOVA alignment", "iommufd-core A.3 row 4"});
+    return reject(Errno::kInval,
+                  {"iova", cmd.iova, "the range must be aligned to the IOVA alignment", "iommufd-core A.3 row 4"});
   if (cmd.page_size == 0) return reject(Errno::kInval, {"page_size", 0, "must not be 0", "iommufd-core A.3 row 5"});
   if (!is_aligned(cmd.iova, cmd.page_size) || !is_aligned(last + 1, cmd.page_size))
-    return reject(Errno::kInval, {"page_size", cmd.page_size, "the range must be a multiple of it", "iommufd-core A.3 row 6"});
-  return reject(Errno::kOpNotSupp, {"hwpt_id", cmd.hwpt_id, "the HWPT does not track dirty pages", "iommufd-core A.3 row 7"});
+    return reject(Errno::kInval,
+                  {"page_size", cmd.page_size, "the range must be a multiple of it", "iommufd-core A.3 row 6"});
+  return reject(Errno::kOpNotSupp,
+                {"hwpt_id", cmd.hwpt_id, "the HWPT does not track dirty pages", "iommufd-core A.3 row 7"});
 }
 
 // entry_num is written back as what was done, in every case: nothing here can be invalidated.
 Result<void> hwpt_invalidate(core::Context& ctx, Arguments<abi::HwptInvalidate>& a) {
   const auto judge = [&]() -> Result<void> {
     const abi::HwptInvalidate& cmd = a.cmd;
-    if (cmd.reserved != 0) return reject(Errno::kOpNotSupp, {"__reserved", cmd.reserved, "must be 0", "iommufd-core A.4 row 1"});
+    if (cmd.reserved != 0)
+      return reject(Errno::kOpNotSupp, {"__reserved", cmd.reserved, "must be 0", "iommufd-core A.4 row 1"});
     if (cmd.entry_num != 0 && (cmd.data_uptr == 0 || cmd.entry_len == 0))
-      return reject(Errno::kInval, {"entry_num", cmd.entry_num, "entries need data_uptr and entry_len", "iommufd-core A.4 row 2"});
+      return reject(Errno::kInval,
+                    {"entry_num", cmd.entry_num, "entries need data_uptr and entry_len", "iommufd-core A.4 row 2"});
     const Result<core::Use<core::Object>> target = ctx.get_any(ObjectId{cmd.hwpt_id});
     if (!target) return reject(Errno::kNoEnt, {"hwpt_id", cmd.hwpt_id, "no such object", "iommufd-core A.4 row 3"});
-    return reject(Errno::kInval, {"hwpt_id", cmd.hwpt_id, "must be a nested HWPT or a vIOMMU", "iommufd-core A.4 row 5"});
+    return reject(Errno::kInval,
+                  {"hwpt_id", cmd.hwpt_id, "must be a nested HWPT or a vIOMMU", "iommufd-core A.4 row 5"});
   };
   const Result<void> verdict = judge();
   a.cmd.entry_num = 0;
@@ -135,14 +149,16 @@ Result<void> viommu_alloc(core::Context& ctx, Arguments<abi::ViommuAlloc>& a) {
   if (a.cmd.flags != 0 || a.cmd.type == static_cast<u32>(abi::ViommuType::kDefault))
     return reject(Errno::kOpNotSupp, {"type", a.cmd.type, "needs a type, and flags must be 0", "iommufd-core A.7"});
   const core::Use<core::Device> device = IOMMUFD_TRY(find_device(ctx, a.cmd.dev_id));
-  return reject(Errno::kOpNotSupp, {"dev_id", a.cmd.dev_id, "the IOMMU of this device has no virtual instances", "iommufd-core A.7"});
+  return reject(Errno::kOpNotSupp,
+                {"dev_id", a.cmd.dev_id, "the IOMMU of this device has no virtual instances", "iommufd-core A.7"});
 }
 
 Result<void> vdevice_alloc(core::Context&, Arguments<abi::VdeviceAlloc>& a) { return no_viommu(a.cmd.viommu_id); }
 
 Result<void> veventq_alloc(core::Context&, Arguments<abi::VeventqAlloc>& a) {
   if (a.cmd.flags != 0 || a.cmd.reserved != 0 || a.cmd.type == 0)
-    return reject(Errno::kOpNotSupp, {"type", a.cmd.type, "needs a type; flags and __reserved must be 0", "iommufd-core A.9"});
+    return reject(Errno::kOpNotSupp,
+                  {"type", a.cmd.type, "needs a type; flags and __reserved must be 0", "iommufd-core A.9"});
   if (a.cmd.veventq_depth == 0) return reject(Errno::kInval, {"veventq_depth", 0, "must not be 0", "iommufd-core A.9"});
   return no_viommu(a.cmd.viommu_id);
 }
@@ -153,7 +169,8 @@ Result<void> hw_queue_alloc(core::Context&, Arguments<abi::HwQueueAlloc>& a) {
   if (a.cmd.length == 0) return reject(Errno::kInval, {"length", 0, "must not be 0", "iommufd-core A.10"});
   u64 last = 0;
   if (__builtin_add_overflow(a.cmd.nesting_parent_iova, a.cmd.length - 1, &last))
-    return reject(Errno::kOverflow, {"length", a.cmd.length, "nesting_parent_iova + length wraps", "iommufd-core A.10"});
+    return reject(Errno::kOverflow,
+                  {"length", a.cmd.length, "nesting_parent_iova + length wraps", "iommufd-core A.10"});
   return no_viommu(a.cmd.viommu_id);
 }
 

@@ -40,7 +40,8 @@ Result<void> check_has_access(u32 flags) {
   return {};
 }
 Result<void> check_below_max(const char* field, u64 value) {
-  if (value == kMax) return reject(Errno::kOverflow, {field, value, "must be below 2^64 - 1", "iommufd-core 3.4 row 2"});
+  if (value == kMax)
+    return reject(Errno::kOverflow, {field, value, "must be below 2^64 - 1", "iommufd-core 3.4 row 2"});
   return {};
 }
 Result<void> check_reserved(u32 value) {
@@ -87,9 +88,11 @@ Result<void> ioas_allow_iovas(core::Context& ctx, Arguments<abi::IoasAllowIovas>
     const UserVa at{a.cmd.allowed_iovas + u64{i} * sizeof slot};
     IOMMUFD_TRY(a.call().memory()->read(at, std::as_writable_bytes(std::span(&slot, 1))));
     if (slot.start >= slot.last)
-      return reject(Errno::kInval, {"allowed_iovas", slot.start, "start must be below last", "iommufd-core 3.3 row 3b"});
+      return reject(Errno::kInval,
+                    {"allowed_iovas", slot.start, "start must be below last", "iommufd-core 3.3 row 3b"});
     if (ranges.overlaps(slot.start, slot.last))
-      return reject(Errno::kInval, {"allowed_iovas", slot.start, "overlaps another element", "iommufd-core 3.3 row 3c"});
+      return reject(Errno::kInval,
+                    {"allowed_iovas", slot.start, "overlaps another element", "iommufd-core 3.3 row 3c"});
     ranges.insert(slot.start, slot.last, {});
   }
   return ioas->allow(std::move(ranges));
@@ -107,7 +110,8 @@ Result<void> ioas_map(core::Context& ctx, Arguments<abi::IoasMap>& a) {
   if (!checked_add(UserVa{cmd.user_va}, cmd.length))
     return reject(Errno::kOverflow, {"user_va", cmd.user_va, "user_va + length wraps", "iommufd-core 3.4 row 5"});
   const core::MapRequest request{cmd.iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
-  cmd.iova = IOMMUFD_TRY(ioas->map(request, a.call().memory(), cmd.user_va, a.call().process(), ctx.charge_mode(a.call())));
+  cmd.iova =
+      IOMMUFD_TRY(ioas->map(request, a.call().memory(), cmd.user_va, a.call().process(), ctx.charge_mode(a.call())));
   return a.reply();  // on kFault the mapping stays
 }
 
@@ -159,13 +163,15 @@ Result<void> ioas_unmap(core::Context& ctx, Arguments<abi::IoasUnmap>& a) {
 Result<void> ioas_noiommu_get_pa(core::Context& ctx, Arguments<abi::IoasNoiommuGetPa>& a) {
   abi::IoasNoiommuGetPa& cmd = a.cmd;
   if (!a.call().capable(mem::Capability::kSysRawio))
-    return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysRawio), "needs CAP_SYS_RAWIO (see --caps)",
-                                 "noiommu 12 row 1"});
+    return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysRawio),
+                                 "needs CAP_SYS_RAWIO (see --caps)", "noiommu 12 row 1"});
   if (cmd.flags != 0 || cmd.reserved != 0)
     return reject(Errno::kOpNotSupp, {"flags", cmd.flags, "flags and __reserved must be 0", "noiommu 12 row 2"});
   if (cmd.length == 0)
-    return reject(Errno::kInval, {"length", 0, "is the most bytes wanted: must not be 0 (pass ~0 for no limit)", "noiommu 12 row 3"});
-  if (cmd.iova == kMax) return reject(Errno::kOverflow, {"iova", cmd.iova, "must be below 2^64 - 1", "noiommu 12 row 4"});
+    return reject(Errno::kInval,
+                  {"length", 0, "is the most bytes wanted: must not be 0 (pass ~0 for no limit)", "noiommu 12 row 3"});
+  if (cmd.iova == kMax)
+    return reject(Errno::kOverflow, {"iova", cmd.iova, "must be below 2^64 - 1", "noiommu 12 row 4"});
   const core::Use<core::Ioas> ioas = IOMMUFD_TRY(find_ioas(ctx, cmd.ioas_id));
   const core::Ioas::PhysRun run = IOMMUFD_TRY(ioas->noiommu_phys(cmd.iova, cmd.length));
   cmd.length = run.length;
@@ -188,11 +194,8 @@ Result<void> vfio_ioas(core::Context& ctx, Arguments<abi::VfioIoas>& a) {
       ctx.set_compat_ioas(ioas->id());
       return {};
     }
-    case abi::VfioIoas::kClear:
-      ctx.set_compat_ioas(ObjectId{});
-      return {};
-    default:
-      return reject(Errno::kOpNotSupp, {"op", a.cmd.op, "must be GET, SET or CLEAR", "iommufd-core 3.11"});
+    case abi::VfioIoas::kClear: ctx.set_compat_ioas(ObjectId{}); return {};
+    default: return reject(Errno::kOpNotSupp, {"op", a.cmd.op, "must be GET, SET or CLEAR", "iommufd-core 3.11"});
   }
 }
 

@@ -14,17 +14,18 @@ Err bad_value(u64 value) { return reject(Errno::kInval, {"val64", value, "must b
 
 Result<void> limit_mode(core::Context& ctx, Call& call, abi::Option& cmd) {
   if (cmd.object_id != 0)
-    return reject(Errno::kOpNotSupp, {"object_id", cmd.object_id, "must be 0: the option is the context's", "iommufd-core 3.9"});
+    return reject(Errno::kOpNotSupp,
+                  {"object_id", cmd.object_id, "must be 0: the option is the context's", "iommufd-core 3.9"});
   if (cmd.op == abi::Option::kOpGet) {
     cmd.val64 = ctx.limit_mode() == core::LimitMode::kProcess ? 1 : 0;
     return {};
   }
   if (cmd.op != abi::Option::kOpSet) return bad_op(cmd.op);
   if (!call.capable(mem::Capability::kSysResource))
-    return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysResource), "needs CAP_SYS_RESOURCE (see --caps)",
-                                 "iommufd-core 3.9"});
+    return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysResource),
+                                 "needs CAP_SYS_RESOURCE (see --caps)", "iommufd-core 3.9"});
   // Busy is reported before a bad value.
-  IOMMUFD_TRY(ctx.set_limit_mode(cmd.val64 == 1 ? core::LimitMode::kProcess
+  IOMMUFD_TRY(ctx.set_limit_mode(cmd.val64 == 1   ? core::LimitMode::kProcess
                                  : cmd.val64 == 0 ? core::LimitMode::kUser
                                                   : ctx.limit_mode()));
   if (cmd.val64 > 1) return bad_value(cmd.val64);

@@ -9,13 +9,13 @@
 namespace iommufd::iommu {
 
 enum class FaultReason : u8 {
-  kBusMasterOff,    // PCI command bit 2 is clear
-  kBlocked,         // behind an IOMMU, attached to nothing
-  kNotPresent,      // no translation for the address
-  kNoReadAccess,    // mapped, but not readable
-  kNoWriteAccess,   // mapped, but not writable
-  kNotPinned,       // no IOMMU: nobody pinned memory at this physical address
-  kMemoryGone,      // translated, but the client's memory behind it is not there any more
+  kBusMasterOff,   // PCI command bit 2 is clear
+  kBlocked,        // behind an IOMMU, attached to nothing
+  kNotPresent,     // no translation for the address
+  kNoReadAccess,   // mapped, but not readable
+  kNoWriteAccess,  // mapped, but not writable
+  kNotPinned,      // no IOMMU: nobody pinned memory at this physical address
+  kMemoryGone,     // translated, but the client's memory behind it is not there any more
 };
 
 struct DmaFault {

@@ -60,17 +60,13 @@ Instance::Instance(Kind kind, std::string name, pt::TableArena& arena)
 Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags) {
   // Dirty tracking, nesting and PASIDs are capabilities that none of these IOMMUs reports.
   if (!flags.none())
-    return reject(Errno::kOpNotSupp, {"flags", 0, "the IOMMU of this device lacks what the flag asks for",
-                                      "iommufd-core A.1 row 5f"});
+    return reject(Errno::kOpNotSupp,
+                  {"flags", 0, "the IOMMU of this device lacks what the flag asks for", "iommufd-core A.1 row 5f"});
   std::unique_ptr<pt::Table> table;
   switch (kind_) {
     case Kind::kNone:
-    case Kind::kAmd:
-      table = IOMMUFD_TRY(pt::make_amd_v1(arena_));
-      break;
-    case Kind::kVtd:
-      table = IOMMUFD_TRY(pt::make_vtd_second_stage(arena_, kVtdTable));
-      break;
+    case Kind::kAmd: table = IOMMUFD_TRY(pt::make_amd_v1(arena_)); break;
+    case Kind::kVtd: table = IOMMUFD_TRY(pt::make_vtd_second_stage(arena_, kVtdTable)); break;
   }
   const IovaRange aperture = table->aperture();
   return std::make_unique<Domain>(*this, arena_, std::move(table), aperture);
@@ -94,7 +90,8 @@ Result<void> Instance::claim_group(u32 group, const void* owner) {
   const MutexLock lock(mu_);
   const auto [it, fresh] = claims_.try_emplace(group, Claim{owner, 0});
   if (it->second.owner != owner)
-    return reject(Errno::kPerm, {"group", group, "the IOMMU group is owned by another context", "iommufd-core 5.1 row 5"});
+    return reject(Errno::kPerm,
+                  {"group", group, "the IOMMU group is owned by another context", "iommufd-core 5.1 row 5"});
   ++it->second.count;
   return {};
 }

@@ -28,9 +28,7 @@ class IntervalMap {
   [[nodiscard]] bool overlaps(u64 start, u64 last) const { return find(start, last) != map_.end(); }
 
   // Pre: nothing intersects [start, last].
-  iterator insert(u64 start, u64 last, V value) {
-    return map_.emplace(last, Entry{start, std::move(value)}).first;
-  }
+  iterator insert(u64 start, u64 last, V value) { return map_.emplace(last, Entry{start, std::move(value)}).first; }
   iterator erase(iterator it) { return map_.erase(it); }
   void clear() { map_.clear(); }
 

@@ -21,10 +21,12 @@ Why why(const iommu::DmaFault& fault) {
     case kBlocked: return {0x02, "Present bit in context entry is clear (the device is not attached)"};
     case kNotPresent:
     case kNoReadAccess:
-    case kNoWriteAccess: return write ? Why{0x05, "PTE Write access is not set"} : Why{0x06, "PTE Read access is not set"};
+    case kNoWriteAccess:
+      return write ? Why{0x05, "PTE Write access is not set"} : Why{0x06, "PTE Read access is not set"};
     case kBusMasterOff: return {0, "bus mastering is off (PCI command bit 2)"};
     case kNotPinned: return {0, "no IOMMU: nobody has pinned memory at this physical address"};
-    case kMemoryGone: return {0, "translated, but the memory of the client is gone (unmapped, truncated, or the process ended)"};
+    case kMemoryGone:
+      return {0, "translated, but the memory of the client is gone (unmapped, truncated, or the process ended)"};
   }
   return {0, "unknown"};
 }

@@ -40,8 +40,10 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   std::unique_ptr<Machine> machine(new Machine(spec.noiommu));
   Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(policy_of(spec.phys));
   if (!platform)
-    return std::unexpected(fmt::format("--phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "
-                                       "outside 3 GiB to 4 GiB and below 64 TiB", errno_name(platform.error())));
+    return std::unexpected(
+        fmt::format("--phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "
+                    "outside 3 GiB to 4 GiB and below 64 TiB",
+                    errno_name(platform.error())));
   machine->platform_ = std::move(*platform);
   for (const DeviceSpec& device : spec.devices)
     if (const auto added = machine->add(device); !added) return std::unexpected(added.error());
@@ -60,7 +62,8 @@ iommu::Instance& Machine::instance(iommu::Kind kind) {
 
 std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   const models::Kind* kind = models::find(spec.model);
-  if (kind == nullptr) return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
+  if (kind == nullptr)
+    return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
   const models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
   if (!blueprint) return std::unexpected(blueprint.error().text);
 
@@ -69,8 +72,8 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   const iommu::Kind iommu_kind = kind_of(spec.iommu);
   const std::string name = spec.address->str();
   const bool behind = iommu_kind != iommu::Kind::kNone;
-  device->port = std::make_unique<iommu::DevicePort>(name, behind ? iommu::Translation::kIommu : iommu::Translation::kNone,
-                                                     platform_->phys(), &faults_);
+  device->port = std::make_unique<iommu::DevicePort>(
+      name, behind ? iommu::Translation::kIommu : iommu::Translation::kNone, platform_->phys(), &faults_);
   device->physical.name = name;
   device->physical.port = device->port.get();
   if (behind) {
@@ -87,7 +90,8 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
     if (bar.kind == pci::BarKind::kNone) continue;
     const u64 base = (next_mmio_ + bar.size - 1) & ~(bar.size - 1);
     if (base + bar.size > kMmioEnd)
-      return std::unexpected(fmt::format("-d {},addr={}: no room is left for its BAR {} below 4 GiB", spec.model, name, i));
+      return std::unexpected(
+          fmt::format("-d {},addr={}: no room is left for its BAR {} below 4 GiB", spec.model, name, i));
     placement.bar_base[i] = base;
     next_mmio_ = base + bar.size;
     has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
@@ -104,8 +108,10 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
     if (device->vfio->is_noiommu())
       fmt::print(stderr, "vfio-pci {}: Adding kernel taint for vfio-noiommu cdev\n", name);
   } else {
-    fmt::print(stderr, "vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-               "add --enable-unsafe-noiommu-mode to use it without one\n", name, static_cast<int>(probed.error()));
+    fmt::print(stderr,
+               "vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
+               "add --enable-unsafe-noiommu-mode to use it without one\n",
+               name, static_cast<int>(probed.error()));
   }
   devices_.push_back(std::move(device));
   return {};

@@ -19,7 +19,7 @@ enum class IommuKind : u8 { kAmd, kVtd, kNone };
 // One `-d MODEL[,addr=...][,iommu=...][,KEY=VALUE...]`.
 struct DeviceSpec {
   std::string model;
-  std::optional<pci::Bdf> address;   // assign_addresses() gives the ones that are missing
+  std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
   IommuKind iommu = IommuKind::kAmd;
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };

@@ -9,8 +9,8 @@ Result<void> Account::charge(u64 pages, u64 limit_pages) {
   u64 now = pages_.load(std::memory_order_relaxed);
   do {
     if (limit_pages != kUnlimitedPages && (now > limit_pages || pages > limit_pages - now))
-      return reject(Errno::kNoMem, {"locked pages", now + pages, "would pass RLIMIT_MEMLOCK (ulimit -l, or run --memlock=)",
-                                    "iommufd-core 4.4"});
+      return reject(Errno::kNoMem, {"locked pages", now + pages,
+                                    "would pass RLIMIT_MEMLOCK (ulimit -l, or run --memlock=)", "iommufd-core 4.4"});
   } while (!pages_.compare_exchange_weak(now, now + pages, std::memory_order_relaxed));
   return {};
 }

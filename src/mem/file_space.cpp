@@ -38,7 +38,7 @@ Result<std::size_t> FileSpace::read_some(UserVa from, std::span<std::byte> buf) 
 
 Result<std::size_t> FileSpace::write_some(UserVa to, std::span<const std::byte> buf) {
   // A write at the end would grow the file: DMA never does.
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd_.get(), &st) != 0 || to.raw() >= static_cast<u64>(st.st_size)) return 0;
   const std::size_t room = static_cast<u64>(st.st_size) - to.raw();
   const ssize_t n = ::pwrite(fd_.get(), buf.data(), std::min(buf.size(), room), static_cast<off_t>(to.raw()));
@@ -46,8 +46,8 @@ Result<std::size_t> FileSpace::write_some(UserVa to, std::span<const std::byte> 
 }
 
 Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<PageRun>& out) {
-  struct statfs fs {};
-  struct stat st {};
+  struct statfs fs{};
+  struct stat st{};
   IOMMUFD_TRY(sys::ok(::fstatfs(fd_.get(), &fs)));
   IOMMUFD_TRY(sys::ok(::fstat(fd_.get(), &st)));
   const bool huge = fs.f_type == HUGETLBFS_MAGIC;
@@ -57,7 +57,8 @@ Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<Pag
   const u64 end = page.raw() + count * kPageSize;
   if (end > static_cast<u64>(st.st_size))
     return reject(Errno::kInval, {"start + length", end, "the last page must lie inside the file", "iommufd-core 3.6"});
-  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()), static_cast<off_t>(count * kPageSize)) != 0 &&
+  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()),
+                  static_cast<off_t>(count * kPageSize)) != 0 &&
       errno == ENOSPC)
     return Err(Errno::kNoMem);
   out.push_back({PageKey{file_space_id(st.st_dev, st.st_ino), page.raw() >> kPageShift}, count,

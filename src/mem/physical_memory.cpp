@@ -16,10 +16,10 @@ constexpr u64 kGiB = u64{1} << 30;
 // PC-like: RAM up to 3 GiB, then MMIO and the MSI window up to 4 GiB, then RAM again.
 constexpr u64 kHoleStart = 3 * kGiB;
 constexpr u64 kHoleEnd = 4 * kGiB;
-constexpr u64 kLowest = kMiB;              // below: frame 0 and what PCs keep there
+constexpr u64 kLowest = kMiB;  // below: frame 0 and what PCs keep there
 constexpr u64 kMaxEnd = u64{1} << 46;
-constexpr u64 kShortMaskEnd = 256 * kMiB;  // devices with 28-bit masks: this RAM is used first
-constexpr std::size_t kIdleFrames = 16384;   // unpinned frames that keep their page before they are reused
+constexpr u64 kShortMaskEnd = 256 * kMiB;   // devices with 28-bit masks: this RAM is used first
+constexpr std::size_t kIdleFrames = 16384;  // unpinned frames that keep their page before they are reused
 
 }  // namespace
 

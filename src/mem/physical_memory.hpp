@@ -31,9 +31,9 @@ namespace iommufd::mem {
 struct PhysPolicy {
   enum class Kind : u8 { kFragmented, kContiguous };
   Kind kind = Kind::kFragmented;
-  u64 seed = 1;                   // kFragmented: another seed, another order
-  u64 base = u64{1} << 20;        // bytes, 2 MiB steps are best; where RAM begins
-  u64 size = u64{64} << 30;       // bytes; how far RAM reaches, holes included
+  u64 seed = 1;              // kFragmented: another seed, another order
+  u64 base = u64{1} << 20;   // bytes, 2 MiB steps are best; where RAM begins
+  u64 size = u64{64} << 30;  // bytes; how far RAM reaches, holes included
 };
 
 class PhysicalMemory {
@@ -81,18 +81,18 @@ class PhysicalMemory {
     PageKey key;           // whose frame it is; space 0: nobody's
     Home* home = nullptr;  // owner of `space`; outlives the pin until release()
     u32 pins = 0;
-    u32 held = 0;          // unpins that wait for release()
+    u32 held = 0;  // unpins that wait for release()
   };
   struct Chunk {
     std::array<Frame, kChunkFrames> frames;
   };
   // A stretch of frames handed out in an order: permuted, or ascending.
   struct Zone {
-    u64 first = 0;   // frame number
+    u64 first = 0;  // frame number
     u64 frames = 0;
-    u64 next = 0;    // position in the order
+    u64 next = 0;  // position in the order
     unsigned bits = 0;
-    u64 unit = 1;    // frames per step: 1, or 512 for huge pages
+    u64 unit = 1;  // frames per step: 1, or 512 for huge pages
   };
   struct KeyHash {
     std::size_t operator()(const PageKey& k) const noexcept {

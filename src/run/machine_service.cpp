@@ -25,7 +25,9 @@ IommuInfo describe(const iommu::Instance& instance) {
   const iommu::HwInfo info = instance.hw_info();
   if (instance.kind() == iommu::Kind::kVtd)
     return {instance.name(),
-            {{"intel-iommu/cap", hex(info.payload, 8)}, {"intel-iommu/ecap", hex(info.payload, 16)}, {"intel-iommu/version", "1:0\n"}}};
+            {{"intel-iommu/cap", hex(info.payload, 8)},
+             {"intel-iommu/ecap", hex(info.payload, 16)},
+             {"intel-iommu/version", "1:0\n"}}};
   return {instance.name(), {{"amd-iommu/features", hex(info.payload, 0)}, {"amd-iommu/cap", "40000f54\n"}}};
 }
 

@@ -7,9 +7,9 @@
 
 #include "abi/iommufd.hpp"
 #include "core/device.hpp"
+#include "ioctl/iommu_file.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
-#include "ioctl/iommu_file.hpp"
 #include "tests/support/local_call.hpp"
 
 namespace iommufd {
@@ -42,7 +42,8 @@ class Engine : public testing::Test {
   }
   void add(core::PhysicalDevice& device, iommu::Instance* instance, u32 group) {
     ports.push_back(std::make_unique<iommu::DevicePort>(
-        "0000:01:00.0", instance == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu, platform->phys(), &faults));
+        "0000:01:00.0", instance == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu, platform->phys(),
+        &faults));
     ports.back()->set_bus_master(true);
     device = {"0000:01:00.0", instance, ports.back().get(), group,
               instance == nullptr ? std::vector<IovaRange>{} : instance->reserved_regions()};
@@ -80,8 +81,13 @@ class Engine : public testing::Test {
     return r ? 0 : static_cast<int>(r.error());
   }
   int map(u32 ioas_id, const void* va, u64 length, u64 iova, u32 flags = kRw) {
-    abi::IoasMap m{.size = 0, .flags = flags | abi::IoasMap::kFixedIova, .ioas_id = ioas_id, .reserved = 0,
-                   .user_va = std::bit_cast<u64>(va), .length = length, .iova = iova};
+    abi::IoasMap m{.size = 0,
+                   .flags = flags | abi::IoasMap::kFixedIova,
+                   .ioas_id = ioas_id,
+                   .reserved = 0,
+                   .user_va = std::bit_cast<u64>(va),
+                   .length = length,
+                   .iova = iova};
     return call(IommuCommand::kIoasMap, m);
   }
   int unmap(u32 ioas_id, u64 iova, u64 length) {
