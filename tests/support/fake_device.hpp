@@ -94,7 +94,8 @@ class FakeModel final : public pci::DeviceModel {
   pci::ModelPorts ports;
   std::vector<u8> bytes = std::vector<u8>(0x10000);
   std::vector<Access> reads, writes;
-  int resets = 0, polls = 0;
+  std::atomic<int> accesses{0};  // writes that are complete
+  std::atomic<int> resets{0}, polls{0};
   std::span<std::byte> mapped;
 
   u64 bar_read(u32 bar, u64 offset, u32 size) override {
@@ -106,6 +107,7 @@ class FakeModel final : public pci::DeviceModel {
   void bar_write(u32 bar, u64 offset, u32 size, u64 value) override {
     writes.push_back({bar, offset, size});
     std::memcpy(bytes.data() + offset, &value, size);
+    ++accesses;
   }
   void reset() override { ++resets; }
   void attach_memory(u32, std::span<std::byte> memory) override { mapped = memory; }
