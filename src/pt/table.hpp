@@ -5,7 +5,9 @@
 // Who may call what at the same time:
 // - map, unmap and read_and_clear_dirty: callers serialise calls on overlapping ranges; other ranges run in parallel.
 // - lookup and set_dirty: at any time, from any thread, without a lock. A Gather that holds tables may be freed only
-//   when every lookup and set_dirty that began before the flush has returned.
+//   when every lookup and set_dirty that began before the flush has returned; the same holds for the pages that an
+//   unmapped range translated to. Unmap stores with release only: whoever waits for walkers issues a full fence between
+//   the unmap and looking for them, and a walker one between announcing itself and its lookup.
 // Lock order: kPtTop (growth of the root), then kPtAlloc.
 #pragma once
 
