@@ -66,7 +66,7 @@ struct PathView::Impl {
       return {};
     }
     fallback = IOMMUFD_TRY(PrivateDirectory::make(private_dir));
-    mirror = IOMMUFD_TRY(Mirror::make(tree, IOMMUFD_TRY(fallback.open_root())));
+    mirror = IOMMUFD_TRY(Mirror::make(tree, IOMMUFD_TRY(fallback.open_root()), Umask::kAny));
     handed_out = IOMMUFD_TRY(fallback.open_root());
     return {};
   }
@@ -180,7 +180,7 @@ bool PathView::is_mirror(const struct stat& st) const { return path_of(st).has_v
 
 std::optional<std::string> PathView::path_of(const struct stat& st) const {
   const MutexLock lock(impl_->mu);
-  return impl_->mirror.path_of(st);
+  return impl_->mirror.path_of(impl_->tree, st);
 }
 
 bool PathView::covers(std::string_view path) const {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <string_view>
+#include <utility>
 
 #include "base/sys.hpp"
 #include "run/path_view_sys.hpp"
@@ -15,6 +16,12 @@ namespace {
 
 // The path below the root: what *at() calls take.
 const char* below_root(const std::string& path) { return path.size() > 1 ? path.c_str() + 1 : "."; }
+
+// What stands in front of the "/name" of its entries.
+std::string prefix_of(const Node& directory) {
+  std::string path = directory.path();
+  return path == "/" ? std::string() : path;
+}
 
 // A placeholder for an entry of the machine. What cannot be made (a block device, for an ordinary user) becomes a
 // character device: its type is wrong in readdir, and right in stat, which is answered from the machine.
@@ -45,52 +52,58 @@ bool same_target(int at, const std::string& name, const std::string& real_path) 
 
 }  // namespace
 
-Result<Mirror> Mirror::make(const PathTree& tree, Fd root) {
+Result<Mirror> Mirror::make(const PathTree& tree, Fd root, Umask umask) {
   Mirror mirror;
   mirror.root_ = std::move(root);
-  struct stat st {};
-  IOMMUFD_TRY(sys::ok(fstat(mirror.root(), &st)));
-  mirror.device_ = st.st_dev;
-  mirror.paths_.emplace(st.st_ino, "/");
-  IOMMUFD_TRY(mirror.make_children(tree.root(), mirror.root()));
+  std::string path;
+  IOMMUFD_TRY(mirror.make_children(tree.root(), path, umask));
   return mirror;
 }
 
-Result<void> Mirror::make_children(const Node& directory, int fd) {
+// `path` is that of the directory, "" for the root; it is the same again at the end.
+Result<void> Mirror::make_children(const Node& directory, std::string& path, Umask umask) {
+  const std::size_t length = path.size();
   for (const auto& [name, child] : directory.children()) {
+    path.append("/").append(name);
+    const char* below = path.c_str() + 1;
+    const int root = root_.get();
     switch (child->kind()) {
-      case NodeKind::kFile: IOMMUFD_TRY(sys::ok(mknodat(fd, name.c_str(), S_IFREG | child->mode(), 0))); break;
-      case NodeKind::kCharDevice: IOMMUFD_TRY(sys::ok(mknodat(fd, name.c_str(), S_IFCHR | child->mode(), 0))); break;
-      case NodeKind::kSymlink: IOMMUFD_TRY(sys::ok(symlinkat(child->target().c_str(), fd, name.c_str()))); break;
-      case NodeKind::kDirectory: {
-        IOMMUFD_TRY(sys::ok(mkdirat(fd, name.c_str(), child->mode())));
-        const Fd inner(IOMMUFD_TRY(sys::check(openat(fd, name.c_str(), kOpenDirectory))));
-        IOMMUFD_TRY(remember(inner.get(), *child));
-        IOMMUFD_TRY(make_children(*child, inner.get()));
+      case NodeKind::kFile: IOMMUFD_TRY(sys::ok(mknodat(root, below, S_IFREG | child->mode(), 0))); break;
+      case NodeKind::kCharDevice: IOMMUFD_TRY(sys::ok(mknodat(root, below, S_IFCHR | child->mode(), 0))); break;
+      case NodeKind::kSymlink: IOMMUFD_TRY(sys::ok(symlinkat(child->target().c_str(), root, below))); break;
+      case NodeKind::kDirectory:
+        IOMMUFD_TRY(sys::ok(mkdirat(root, below, child->mode())));
+        // The umask must not show in what fstat says of a descriptor.
+        if (umask == Umask::kAny) IOMMUFD_TRY(sys::ok(fchmodat(root, below, child->mode(), 0)));
+        IOMMUFD_TRY(make_children(*child, path, umask));
         break;
-      }
     }
+    path.resize(length);
   }
   return {};
 }
 
-Result<void> Mirror::remember(int fd, const Node& directory) {
-  struct stat st {};
-  IOMMUFD_TRY(sys::ok(fstat(fd, &st)));
-  // The umask must not show in what fstat says of a descriptor.
-  if ((st.st_mode & 07777) != directory.mode()) IOMMUFD_TRY(sys::ok(fchmod(fd, directory.mode())));
-  paths_.insert_or_assign(st.st_ino, directory.path());
-  return {};
+void Mirror::add_one(const std::string& directory, const std::string& name, unsigned char type) {
+  const std::string place = directory + "/" + name;
+  if (make_placeholder(root_.get(), place.c_str() + 1, type, place) == 0 && type == DT_DIR) {
+    real_directories_.push_back(place);
+  }
+}
+
+void Mirror::add_real(const Node& directory, const DirectoryEntries& real) {
+  const std::string path = prefix_of(directory);
+  for (const auto& [name, type] : real) {
+    if (directory.child(name) == nullptr) add_one(path, name, type);
+  }
 }
 
 void Mirror::refresh(const Node& directory) {
-  const std::string path = directory.path();
-  const Fd fd(openat(root(), below_root(path), kOpenDirectory));
-  if (!fd.valid()) return;
+  const std::string path = prefix_of(directory);
+  const Fd fd(openat(root_.get(), below_root(path), kOpenDirectory));
   const auto shown = list_directory(fd.get(), ".");
   if (!shown) return;
   // A directory that the machine does not have, or does not let us read, has no entries of the machine.
-  const auto real = list_directory(AT_FDCWD, path.c_str()).value_or(decltype(shown)::value_type{});
+  const DirectoryEntries real = list_directory(AT_FDCWD, directory.path().c_str()).value_or(DirectoryEntries{});
   for (const auto& [name, type] : *shown) {
     if (directory.child(name) != nullptr) continue;
     const auto it = real.find(name);
@@ -100,16 +113,29 @@ void Mirror::refresh(const Node& directory) {
     unlinkat(fd.get(), name.c_str(), type == DT_DIR ? AT_REMOVEDIR : 0);
   }
   for (const auto& [name, type] : real) {
-    if (directory.child(name) != nullptr) continue;
-    const std::string place = (path == "/" ? "" : path) + "/" + name;
-    if (make_placeholder(fd.get(), name.c_str(), type, place) != 0 || type != DT_DIR) continue;
-    struct stat st {};
-    if (fstatat(fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) paths_.insert_or_assign(st.st_ino, place);
+    if (directory.child(name) == nullptr) add_one(path, name, type);
   }
 }
 
-std::optional<std::string> Mirror::path_of(const struct stat& st) const {
-  if (st.st_dev != device_ || !S_ISDIR(st.st_mode)) return std::nullopt;
+// Enters the inodes of the directories of the tree at and below `directory`.
+void Mirror::learn(const Node& directory, const std::string& path) {
+  struct stat st {};
+  if (fstatat(root_.get(), below_root(path), &st, AT_SYMLINK_NOFOLLOW) != 0) return;
+  device_ = st.st_dev;
+  paths_.insert_or_assign(st.st_ino, path.empty() ? "/" : path);
+  for (const auto& [name, child] : directory.children()) {
+    if (child->kind() == NodeKind::kDirectory) learn(*child, path + "/" + name);
+  }
+}
+
+std::optional<std::string> Mirror::path_of(const PathTree& tree, const struct stat& st) {
+  if (!S_ISDIR(st.st_mode) || !root_.valid()) return std::nullopt;
+  if (!device_) learn(tree.root(), "");
+  if (st.st_dev != device_) return std::nullopt;
+  for (const std::string& path : std::exchange(real_directories_, {})) {
+    struct stat real {};
+    if (fstatat(root_.get(), below_root(path), &real, AT_SYMLINK_NOFOLLOW) == 0) paths_.insert_or_assign(real.st_ino, path);
+  }
   const auto it = paths_.find(st.st_ino);
   if (it == paths_.end()) return std::nullopt;
   return it->second;

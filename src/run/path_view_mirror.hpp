@@ -11,33 +11,40 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "run/path_tree.hpp"
+#include "run/path_view_sys.hpp"
 
 namespace iommufd::run {
+
+// Does the process that makes the mirror have an umask? Only then must modes be set twice.
+enum class Umask : u8 { kNone, kAny };
 
 class Mirror {
  public:
   Mirror() = default;
   // `root` is an empty directory that we may write to. Makes every node of the tree in it. Errors: those of mkdir.
-  static Result<Mirror> make(const PathTree& tree, Fd root);
+  static Result<Mirror> make(const PathTree& tree, Fd root, Umask umask);
 
-  // The directory below which everything is; writable.
-  [[nodiscard]] int root() const { return root_.get(); }
   // Brings the machine's entries of a merged directory up to date.
   void refresh(const Node& directory);
-  // The virtual path of a directory of the mirror. Empty: none of ours.
-  [[nodiscard]] std::optional<std::string> path_of(const struct stat& st) const;
+  // The same at the beginning, when there are none yet, with entries that were read already.
+  void add_real(const Node& directory, const DirectoryEntries& real);
+  // The virtual path of a directory of the mirror. Empty: none of ours. The inodes are looked up when it is first asked.
+  [[nodiscard]] std::optional<std::string> path_of(const PathTree& tree, const struct stat& st);
 
  private:
-  Result<void> make_children(const Node& directory, int fd);
-  Result<void> remember(int fd, const Node& directory);
+  Result<void> make_children(const Node& directory, std::string& path, Umask umask);
+  void add_one(const std::string& directory, const std::string& name, unsigned char type);
+  void learn(const Node& directory, const std::string& path);
 
   Fd root_;
-  dev_t device_ = 0;
-  std::unordered_map<ino_t, std::string> paths_;
+  std::optional<dev_t> device_;
+  std::unordered_map<ino_t, std::string> paths_;  // known once device_ is
+  std::vector<std::string> real_directories_;     // placeholders whose inodes are not in paths_ yet
 };
 
 }  // namespace iommufd::run

@@ -78,12 +78,11 @@ class Helper {
     // A mount can be copied only while it is attached in this namespace.
     IOMMUFD_TRY(did("attaching the tmpfs", attach_mount(tmpfs.get(), kWorkPlace)));
     Fd writable(IOMMUFD_TRY(step("copying the tmpfs mount", copy_mount(tmpfs.get(), ""))));
-    made.mirror = IOMMUFD_TRY(step("filling the tmpfs", Mirror::make(tree_, std::move(writable))));
+    umask(0);  // of this process only: CLONE_FS was not asked for
+    made.mirror = IOMMUFD_TRY(step("filling the tmpfs", Mirror::make(tree_, std::move(writable), Umask::kNone)));
     std::vector<MountPoint> points;
     if (mounts_ == Mounts::kOver) points = choose_mount_points(tree_);
-    for (const MountPoint& point : points) {
-      made.mirror.refresh(*tree_.find(point.path));
-    }
+    for (const MountPoint& point : points) made.mirror.add_real(*tree_.find(point.path), point.real);
     IOMMUFD_TRY(did("making the mirror read-only", make_read_only(tmpfs.get())));
     for (const MountPoint& point : points) {
       Fd part(IOMMUFD_TRY(step("copying a part of the mirror", copy_mount(tmpfs.get(), point.path.c_str() + 1))));
@@ -199,24 +198,25 @@ std::vector<MountPoint> choose_mount_points(const PathTree& tree) {
   std::vector<MountPoint> points;
   for (const std::string& path : paths) {
     if (!may_be_mounted_over(path)) continue;
-    const Node* node = tree.find(path);
-    const auto entries = list_directory(AT_FDCWD, path.c_str());
-    if (!entries) continue;
-    MountPoint point{path, {}};
-    for (const auto& [name, type] : *entries) {
+    auto real = list_directory(AT_FDCWD, path.c_str(), 2 * kMountBudget);
+    if (!real) continue;
+    const Node& node = *tree.find(path);
+    MountPoint point{path, {}, {}};
+    if (is_merged(node)) point.real = *std::move(real);
+    for (const auto& [name, type] : point.real) {
       // What is ours replaces what is there, except for a directory that we share; symlinks are copied as they are.
-      const Node* ours = node->child(name);
+      const Node* ours = node.child(name);
       const bool shared = ours == nullptr || (is_merged(*ours) && type == DT_DIR);
-      if (is_merged(*node) && shared && type != DT_LNK) point.bound.push_back(name);
+      if (shared && type != DT_LNK) point.bound.push_back(name);
     }
     points.push_back(std::move(point));
   }
-  std::ranges::sort(points, {}, [](const MountPoint& p) { return std::pair(p.bound.size(), p.path); });
+  const auto cost = [](const MountPoint& p) { return 1 + p.bound.size() + (p.real.size() - p.bound.size()) / 2; };
+  std::ranges::sort(points, {}, [&](const MountPoint& p) { return std::pair(cost(p), p.path); });
   std::size_t left = kMountBudget;
   std::erase_if(points, [&](const MountPoint& p) {
-    const std::size_t cost = p.bound.size() + 1;
-    if (cost > left) return true;
-    left -= cost;
+    if (cost(p) > left) return true;
+    left -= cost(p);
     return false;
   });
   std::ranges::sort(points, {}, &MountPoint::path);

@@ -47,15 +47,17 @@ struct MountFailure {
 // calling thread only). Errors: the step that was refused.
 std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree, Mounts mounts);
 
-// A directory of the machine to mount over, and the entries of it that must be bound into the mirror.
+// A directory of the machine to mount over, and what is in it.
 struct MountPoint {
   std::string path;
-  std::vector<std::string> bound;
+  DirectoryEntries real;
+  std::vector<std::string> bound;  // of those: what must be bound into the mirror; the rest are symlinks, or hidden
 };
 
 // Directories to mount over, outermost first, so that the nodes of the tree are natively there: the nearest directories
 // of the machine above them. /, /dev and /sys are never mounted over; nor, cheapest first, is what would take more than
-// kMountBudget mounts together (such parts of the tree work through intercepted calls only).
+// kMountBudget mounts together, two symlinks being counted as one (such parts of the tree work through intercepted
+// calls only).
 std::vector<MountPoint> choose_mount_points(const PathTree& tree);
 inline constexpr std::size_t kMountBudget = 64;
 

@@ -18,16 +18,18 @@ struct CloseDir {
 
 }  // namespace
 
-std::optional<std::map<std::string, unsigned char, std::less<>>> list_directory(int at, const char* path) {
+std::optional<DirectoryEntries> list_directory(int at, const char* path, std::size_t most) {
   Fd fd(openat(at, path, kOpenDirectory));
   if (!fd.valid()) return std::nullopt;
   const std::unique_ptr<DIR, CloseDir> directory(fdopendir(fd.get()));
   if (directory == nullptr) return std::nullopt;
   static_cast<void>(fd.release());  // closedir() closes it
-  std::map<std::string, unsigned char, std::less<>> entries;
+  DirectoryEntries entries;
   while (const dirent* e = readdir(directory.get())) {
     const std::string_view name = e->d_name;
-    if (name != "." && name != "..") entries.emplace(name, e->d_type);
+    if (name == "." || name == "..") continue;
+    if (entries.size() == most) return std::nullopt;
+    entries.emplace(name, e->d_type);
   }
   return entries;
 }
