@@ -254,6 +254,18 @@ TEST(B20b, "replace between two allocated HWPTs of one IOAS") {
   CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL);
 }
 
+TEST(B20c, "a failed replace within one IOAS keeps the reserved regions of the device (the kernel loses them)") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t foreign;
+  struct vdev d[2];
+  two_devices(iommufd, false, d);
+  REQUIRE(CHECK_OK(attach_to(&d[0], ioas)));
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d[1].id, ioas, 0, &foreign)));
+  CHECK_ERR(attach_to(&d[0], foreign), EINVAL);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), known(0, EINVAL));
+}
+
 /* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
 
 TEST(B24, "detach when not attached: no error") {

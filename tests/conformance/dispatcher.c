@@ -42,8 +42,10 @@ static const struct command {
 };
 #define NUM_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+/* A slot of the table that is empty reads the size, and then says ENOTTY. */
 static bool offered(int iommufd, const struct command* c) {
-  return ioctl(iommufd, c->code, NULL) < 0 && errno == EFAULT;
+  uint64_t size = 0;
+  return ioctl(iommufd, c->code, &size) == 0 || errno != ENOTTY;
 }
 
 /* Runs a command on a struct of `size` bytes that are zero but for the size; byte `mark` (if inside) is 1. */
@@ -60,17 +62,20 @@ static int run_with_size(int iommufd, const struct command* c, uint32_t size, ui
   return r < 0 ? e : 0;
 }
 
-TEST(D01, "each command with a NULL pointer: EFAULT (ENOTTY: this kernel does not have it)") {
+TEST(D01, "each command with a NULL pointer: EFAULT (ENOTTY: behind the last command of this kernel)") {
   const int iommufd = open_iommufd();
   for (size_t i = 0; i < NUM_COMMANDS; i++) {
-    const bool have = offered(iommufd, &commands[i]);
-    if (!have) note("%s: %s", commands[i].name, errno_text(errno));
-    CHECK(have || (!commands[i].always && errno == ENOTTY));
+    const bool fault = ioctl(iommufd, commands[i].code, NULL) < 0 && errno == EFAULT;
+    CHECK(fault || (!commands[i].always && errno == ENOTTY));
+    if (!offered(iommufd, &commands[i])) {
+      note("%s is not offered", commands[i].name);
+      CHECK(!commands[i].always);
+    }
   }
 }
 
 TEST(D02, "another type byte with a NULL pointer: EFAULT wins") {
-  CHECK_ERR(ioctl(open_iommufd(), _IO('x', 0x81), NULL), EFAULT);
+  CHECK_ERR(ioctl(open_iommufd(), _IO('x', 0x81), NULL), known(EFAULT, ENOTTY));
 }
 
 TEST(D03, "another type byte with a good pointer: ENOTTY") {

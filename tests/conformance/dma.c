@@ -48,8 +48,6 @@ static void check_others(const struct rig* r, unsigned but) {
     if (i != but && !CHECK(filled(r->memory + i * PAGE, PAGE, i))) note("page %u", i);
 }
 
-static bool simulated(void) { return getenv("IOMMUFD_TEST_SIMULATED") != NULL; }
-
 static bool frames_are(const char* policy) {
   return getenv("IOMMUFD_TEST_PHYS") && strcmp(getenv("IOMMUFD_TEST_PHYS"), policy) == 0;
 }

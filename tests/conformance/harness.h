@@ -52,7 +52,7 @@ __attribute__((format(printf, 1, 2))) static inline void note(const char* format
 }
 
 static inline const char* errno_text(int e) {
-  return e == 0 ? "success" : strerrorname_np(e) ? strerrorname_np(e) : "?";
+  return e == 0 ? "success" : strerrorname_np(e) ? strerrorname_np(e) : "an unknown error";
 }
 
 static inline bool harness_err(const char* at, int line, const char* what, long got, int saw, int want) {
@@ -72,10 +72,19 @@ static inline bool harness_compare(const char* at, int line, const char* what, b
 }
 
 /* `call` returns -1 with errno `want`, or anything else when `want` is 0. */
-#define CHECK_ERR(call, want) (errno = 0, harness_err(__FILE__, __LINE__, #call, (long)(call), errno, (want)))
+#define CHECK_ERR(call, want)                                       \
+  __extension__({                                                   \
+    long result_;                                                   \
+    errno = 0;                                                      \
+    result_ = (long)(call);                                         \
+    harness_err(__FILE__, __LINE__, #call, result_, errno, (want)); \
+  })
 #define CHECK_OK(call) CHECK_ERR(call, 0)
-#define CHECK_OP_(a, op, b) \
-  harness_compare(__FILE__, __LINE__, #a " " #op " " #b, (a)op(b), (unsigned long long)(a), (unsigned long long)(b))
+#define CHECK_OP_(a, op, b)                                                              \
+  __extension__({                                                                        \
+    const unsigned long long a_ = (unsigned long long)(a), b_ = (unsigned long long)(b); \
+    harness_compare(__FILE__, __LINE__, #a " " #op " " #b, a_ op b_, a_, b_);            \
+  })
 #define CHECK_EQ(a, b) CHECK_OP_(a, ==, b)
 #define CHECK_NE(a, b) CHECK_OP_(a, !=, b)
 #define CHECK_LE(a, b) CHECK_OP_(a, <=, b)

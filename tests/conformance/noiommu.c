@@ -3,7 +3,7 @@
  * noiommu mode of Linux 7.3: every row of the checklist (spec noiommu, 17) that needs no group file and no
  * change of capabilities. N<row> is a row; the X tests pin what the sections before it say. Needs a device
  * without an IOMMU, some tests also one behind an IOMMU, and CAP_SYS_RAWIO. Rows about capabilities:
- * noiommu_caps.c.
+ * capabilities.c.
  */
 #define _GNU_SOURCE
 #include <linux/pci_regs.h>

@@ -267,6 +267,14 @@ static inline uint32_t add_domain(int iommufd, uint32_t ioas, enum kind kind) {
   return hwpt;
 }
 
+/* ---- known differences -------------------------------------------------------------------------------- */
+
+/* True under iommufd-user, which sets what the runs of this folder set: IOMMUFD_TEST_SIMULATED. */
+static inline bool simulated(void) { return getenv("IOMMUFD_TEST_SIMULATED") != NULL; }
+
+/* What the kernel answers, and what iommufd-user answers; docs/abi-matrix.md has the reason. */
+static inline int known(int kernel, int ours) { return simulated() ? ours : kernel; }
+
 /* ---- memory ------------------------------------------------------------------------------------------ */
 
 /* Fresh zeroed pages; at a multiple of 2 MiB when there are that many. Left to the exit of the program. */

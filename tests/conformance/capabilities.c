@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * noiommu mode without CAP_SYS_RAWIO: rows 4, 14 and 31 of the checklist (spec noiommu, 17). The program opens the device
- * while it may, then gives up all capabilities.
+ * What needs a capability, without it: rows 4, 14 and 31 of the noiommu checklist (spec noiommu, 17), and O05 of OPTION
+ * (spec iommufd-core 3.9). The program opens the noiommu device while it may, then gives up all capabilities.
  */
 #define _GNU_SOURCE
 #include <linux/capability.h>
@@ -49,4 +49,15 @@ TEST(N14, "CAP_SYS_RAWIO dropped after open: BIND and ATTACH succeed, GET_PA doe
   REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
   CHECK_ERR(get_pa(iommufd, ioas, 0x10000, &length, &phys), EPERM);
   CHECK_OK(detach(&d));
+}
+
+TEST(O05, "RLIMIT_MODE SET without CAP_SYS_RESOURCE: EPERM, any value, any state; GET works") {
+  const int iommufd = open_iommufd();
+  struct iommu_option cmd = {
+      .size = sizeof(cmd), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_SET, .val64 = 5};
+  CHECK_ERR(ioctl(iommufd, IOMMU_OPTION, &cmd), EPERM);
+  ioas_alloc(iommufd);
+  CHECK_ERR(ioctl(iommufd, IOMMU_OPTION, &cmd), EPERM);
+  cmd.op = IOMMU_OPTION_OP_GET;
+  CHECK_OK(ioctl(iommufd, IOMMU_OPTION, &cmd));
 }

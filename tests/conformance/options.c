@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* OPTION and VFIO_IOAS (spec iommufd-core 3.9 and 3.11, rows O and V of 7.7). O05 is in capabilities.c. */
+#define _GNU_SOURCE
+#include "uapi.h"
+
+enum { SET = IOMMU_OPTION_OP_SET, GET = IOMMU_OPTION_OP_GET };
+
+static int option(int iommufd, uint32_t id, uint16_t op, uint32_t object, uint64_t* value) {
+  struct iommu_option cmd = {.size = sizeof(cmd), .option_id = id, .op = op, .object_id = object, .val64 = *value};
+  const int r = ioctl(iommufd, IOMMU_OPTION, &cmd);
+  *value = cmd.val64;
+  return r;
+}
+
+static int limit_mode(int iommufd, uint16_t op, uint64_t value) {
+  return option(iommufd, IOMMU_OPTION_RLIMIT_MODE, op, 0, &value);
+}
+
+static int huge_pages(int iommufd, uint16_t op, uint32_t ioas, uint64_t value) {
+  return option(iommufd, IOMMU_OPTION_HUGE_PAGES, op, ioas, &value);
+}
+
+static uint64_t read_option(int iommufd, uint32_t id, uint32_t object) {
+  uint64_t value = 0x5a;
+  REQUIRE(CHECK_OK(option(iommufd, id, GET, object, &value)));
+  return value;
+}
+
+TEST(O01, "OPTION: reserved: EOPNOTSUPP; O02: unknown option: EOPNOTSUPP") {
+  const int iommufd = open_iommufd();
+  struct iommu_option cmd = {.size = sizeof(cmd), .op = GET, .__reserved = 1};
+  uint64_t value = 0;
+  CHECK_ERR(ioctl(iommufd, IOMMU_OPTION, &cmd), EOPNOTSUPP);
+  CHECK_ERR(option(iommufd, 2, GET, 0, &value), EOPNOTSUPP);
+}
+
+TEST(O03, "RLIMIT_MODE with an object: EOPNOTSUPP") {
+  uint64_t value = 0;
+  CHECK_ERR(option(open_iommufd(), IOMMU_OPTION_RLIMIT_MODE, GET, 5, &value), EOPNOTSUPP);
+}
+
+TEST(O04, "RLIMIT_MODE of a fresh context is 0") {
+  CHECK_EQ(read_option(open_iommufd(), IOMMU_OPTION_RLIMIT_MODE, 0), 0);
+}
+
+TEST(O06, "RLIMIT_MODE SET with an object present: EBUSY, before the value") {
+  const int iommufd = open_iommufd();
+  ioas_alloc(iommufd);
+  CHECK_ERR(limit_mode(iommufd, SET, 5), EBUSY);
+}
+
+TEST(O07, "RLIMIT_MODE SET 2: EINVAL; SET 1 and GET: 1; an unknown operation: EOPNOTSUPP") {
+  const int iommufd = open_iommufd();
+  CHECK_ERR(limit_mode(iommufd, SET, 2), EINVAL);
+  CHECK_OK(limit_mode(iommufd, SET, 1));
+  CHECK_EQ(read_option(iommufd, IOMMU_OPTION_RLIMIT_MODE, 0), 1);
+  CHECK_ERR(limit_mode(iommufd, 2, 0), EOPNOTSUPP);
+}
+
+TEST(O09, "RLIMIT_MODE SET after an IOAS came and went: ok") {
+  const int iommufd = open_iommufd();
+  REQUIRE(CHECK_OK(destroy(iommufd, ioas_alloc(iommufd))));
+  CHECK_OK(limit_mode(iommufd, SET, 1));
+}
+
+TEST(O11, "HUGE_PAGES: bad id ENOENT, default 1, value 2 EINVAL, unknown operation EOPNOTSUPP") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  CHECK_ERR(huge_pages(iommufd, GET, NO_ID, 0), ENOENT);
+  CHECK_EQ(read_option(iommufd, IOMMU_OPTION_HUGE_PAGES, ioas), 1);
+  CHECK_ERR(huge_pages(iommufd, SET, ioas, 2), EINVAL);
+  CHECK_ERR(huge_pages(iommufd, 7, ioas, 0), EOPNOTSUPP);
+}
+
+TEST(O15, "HUGE_PAGES 0 with a misaligned area: EADDRINUSE, it stays 1") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, NULL, 100, 0x10000)));
+  CHECK_ERR(huge_pages(iommufd, SET, ioas, 0), EADDRINUSE);
+  CHECK_EQ(read_option(iommufd, IOMMU_OPTION_HUGE_PAGES, ioas), 1);
+}
+
+TEST(O16, "HUGE_PAGES 0 with aligned areas: ok, the alignment is P; again: ok; back to 1: the alignment is 1") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t num = 0;
+  uint64_t alignment = 0;
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, NULL, PAGE, 0x10000)));
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 0));
+  CHECK_ERR(iova_ranges(iommufd, ioas, NULL, &num, &alignment), EMSGSIZE);
+  CHECK_EQ(alignment, PAGE);
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 0)); /* O17 */
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 1));
+  num = 0;
+  CHECK_ERR(iova_ranges(iommufd, ioas, NULL, &num, &alignment), EMSGSIZE);
+  CHECK_EQ(alignment, 1);
+}
+
+static void with_domain(enum kind kind) {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  add_domain(iommufd, ioas, kind);
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 0)); /* O18 */
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 1));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
+  CHECK_ERR(huge_pages(iommufd, SET, ioas, 0), EINVAL); /* O19 */
+  REQUIRE(CHECK_OK(unmap(iommufd, ioas, 0x10000, PAGE)));
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 0));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(2 * PAGE), 2 * PAGE, 0x10000)));
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 0)); /* O20 */
+  CHECK_OK(huge_pages(iommufd, SET, ioas, 1));
+  CHECK_ERR(huge_pages(iommufd, SET, ioas, 0), EINVAL);
+}
+
+TEST(O18, "HUGE_PAGES with a domain: ok without areas, EINVAL with one") { with_domain(BEHIND_IOMMU); }
+TEST(O18n, "the same with a noiommu HWPT") { with_domain(NOIOMMU); }
+
+TEST(O21, "OPTION writes back the value and nothing else") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint8_t* p = pages(2 * PAGE);
+  /* Only val64 lies in the page that can be written. */
+  struct iommu_option* cmd = (struct iommu_option*)(void*)(p + PAGE - 16);
+  *cmd =
+      (struct iommu_option){.size = sizeof(*cmd), .option_id = IOMMU_OPTION_HUGE_PAGES, .op = GET, .object_id = ioas};
+  REQUIRE(CHECK_OK(mprotect(p, PAGE, PROT_READ)));
+  CHECK_OK(ioctl(iommufd, IOMMU_OPTION, cmd));
+  CHECK_EQ(cmd->val64, 1);
+}
+
+/* ---- VFIO_IOAS --------------------------------------------------------------------------------------- */
+
+static int vfio_ioas(int iommufd, uint16_t op, uint32_t* ioas) {
+  struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .ioas_id = *ioas, .op = op};
+  const int r = ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd);
+  *ioas = cmd.ioas_id;
+  return r;
+}
+
+TEST(V01, "VFIO_IOAS: reserved: EOPNOTSUPP; V07: unknown operation: EOPNOTSUPP") {
+  const int iommufd = open_iommufd();
+  struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .op = IOMMU_VFIO_IOAS_CLEAR, .__reserved = 1};
+  uint32_t ioas = 0;
+  CHECK_ERR(ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd), EOPNOTSUPP);
+  CHECK_ERR(vfio_ioas(iommufd, 3, &ioas), EOPNOTSUPP);
+}
+
+TEST(V02, "VFIO_IOAS GET without one: ENODEV; SET of a bad id: ENOENT; CLEAR twice: ok") {
+  const int iommufd = open_iommufd();
+  uint32_t ioas = NO_ID;
+  CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas), ENODEV);
+  CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas), ENOENT);
+  CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
+  CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
+}
+
+TEST(V04, "VFIO_IOAS SET and GET: the same id; after DESTROY: ENODEV") {
+  const int iommufd = open_iommufd();
+  uint32_t ioas = ioas_alloc(iommufd), got = 0;
+  REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas)));
+  CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &got));
+  CHECK_EQ(got, ioas);
+  CHECK_OK(destroy(iommufd, ioas)); /* V05 */
+  CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &got), ENODEV);
+}
