@@ -55,7 +55,7 @@ class Ioas final : public Object {
   // The slices behind [iova, iova + length). Errors: spec 3.7 rows 5 to 7.
   Result<std::vector<Slice>> slices(u64 iova, u64 length) IOMMUFD_EXCLUDES(iova_mu_);
   // Maps slices one after the other. Errors: spec 3.7 rows 9 to 14.
-  Result<u64> map_slices(const MapRequest& request, std::vector<Slice> slices) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  Result<u64> map_slices(const MapRequest& request, std::span<const Slice> slices) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
   // Unmaps every area inside the range; returns the bytes. Errors: spec 3.8 rows 3 to 7 (also after a part was done).
   Result<u64> unmap(u64 iova, u64 length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);

@@ -24,15 +24,17 @@ struct Ioas::Teardown {
   Teardown(const Teardown&) = delete;
   Teardown& operator=(const Teardown&) = delete;
   ~Teardown() {
-    if (frames.empty() && gather.empty()) return;
-    platform.phys().barrier().wait();
-    platform.phys().release(frames);
+    if (!frames.frames().empty()) {
+      platform.phys().unpin_and_release(frames.frames());  // waits for DMA
+    } else if (!gather.empty()) {
+      platform.phys().barrier().wait();
+    }
     gather.free();
   }
 
   iommu::Platform& platform;
   pt::Gather gather;
-  std::vector<PhysAddr> frames;  // unpinned, not yet released
+  mem::FrameList frames;  // no longer used by their pages
 };
 
 }  // namespace iommufd::core

@@ -57,7 +57,7 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
     for (const auto& [last, entry] : areas_) {
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
       if (first) {
-        teardown.frames.reserve(teardown.frames.size() + span.count);
+        teardown.frames.reserve_more(span.count);
         IOMMUFD_TRY(entry.value.pages->pin(span.first, span.count));
       }
       Rollback unpin{[&] {

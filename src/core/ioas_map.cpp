@@ -79,7 +79,7 @@ Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
   if (domains_.empty()) return {};
   const PageSpan span = pages_of(area.offset, last - start + 1);
   Teardown teardown(platform_);
-  teardown.frames.reserve(span.count);
+  teardown.frames.reserve_more(span.count);
   IOMMUFD_TRY(area.pages->pin(span.first, span.count));
   Rollback unpin{[&] { area.pages->unpin(span.first, span.count, teardown.frames); }};
   std::size_t filled = 0;
@@ -96,7 +96,7 @@ Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
 void Ioas::tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown) {
   if (domains_.empty()) return;
   const PageSpan span = pages_of(area.offset, last - start + 1);
-  teardown.frames.reserve(teardown.frames.size() + span.count);
+  teardown.frames.reserve_more(span.count);
   for (iommu::Domain* domain : domains_) clear_area(start, last, *domain, teardown.gather);
   area.pages->unpin(span.first, span.count, teardown.frames);
 }
@@ -108,9 +108,8 @@ Result<u64> Ioas::map(const MapRequest& request, Ref<mem::AddressSpace> space, u
   Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length,
                                                request.access, std::move(process), mode);
   const u64 offset = pages->first_byte_offset();
-  std::vector<Slice> slices;
-  slices.push_back({std::move(pages), offset, request.length});
-  return map_slices(request, std::move(slices));
+  const Slice slice{std::move(pages), offset, request.length};
+  return map_slices(request, std::span(&slice, 1));
 }
 
 Result<std::vector<Ioas::Slice>> Ioas::slices(u64 iova, u64 length) {
@@ -133,7 +132,7 @@ Result<std::vector<Ioas::Slice>> Ioas::slices(u64 iova, u64 length) {
   }
 }
 
-Result<u64> Ioas::map_slices(const MapRequest& request, std::vector<Slice> slices) {
+Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> slices) {
   const ReadLock domains_lock(domains_mu_);
   u64 iova = 0;
   std::size_t inserted = 0;

@@ -149,7 +149,7 @@ Result<void> ioas_copy(core::Context& ctx, Arguments<abi::IoasCopy>& a) {
   }
   const core::Use<core::Ioas> target = IOMMUFD_TRY(find_ioas(ctx, cmd.dst_ioas_id, "dst_ioas_id"));
   const core::MapRequest request{cmd.dst_iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
-  cmd.dst_iova = IOMMUFD_TRY(target->map_slices(request, std::move(slices)));
+  cmd.dst_iova = IOMMUFD_TRY(target->map_slices(request, slices));
   return a.reply();
 }
 

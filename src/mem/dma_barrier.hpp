@@ -54,9 +54,13 @@ class DmaBarrier {
 
   // Never call it inside a Transaction of the same thread.
   void wait() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (!idle()) [[unlikely]]
+    if (!quiet()) [[unlikely]]
       wait_busy();
+  }
+  // True when there is nothing to wait for.
+  [[nodiscard]] bool quiet() const {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return idle();
   }
 
  private:

@@ -27,7 +27,17 @@ Pages::Pages(PhysicalMemory& phys, Ref<AddressSpace> space, u64 start, u64 lengt
 
 Pages::~Pages() {
   // Areas unpin before they let go of their pages.
-  for (const Page& p : pages_) IOMMUFD_ASSERT(p.users == 0);
+  for (const u32 users : state_.users) IOMMUFD_ASSERT(users == 0);
+}
+
+void Pages::make_state_locked() {
+  if (page_count_ == 1) {
+    state_ = {std::span(&one_user_, 1), std::span(&one_frame_, 1)};
+    return;
+  }
+  many_users_ = std::make_unique<u32[]>(page_count_);
+  many_frames_ = std::make_unique<PhysAddr[]>(page_count_);
+  state_ = {std::span(many_users_.get(), page_count_), std::span(many_frames_.get(), page_count_)};
 }
 
 Result<void> Pages::charge(u64 pages) {
@@ -49,21 +59,22 @@ void Pages::uncharge(u64 pages) {
 Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
   const UserVa base{(start_ & ~kPageMask) + first * kPageSize};
   const Access want = writable() ? Access::kReadWrite : Access::kRead;
-  std::vector<PageRun> runs;
+  thread_local std::vector<PageRun> runs;  // kept: no allocation per pin
+  runs.clear();
   IOMMUFD_TRY(space_->populate(base, count, want, runs));
 
-  std::vector<PhysAddr> frames(count);
+  const std::span<PhysAddr> frames = state_.frames.subspan(first, count);
   u64 done = 0;
-  Rollback undo{[&] { phys_.unpin_and_release(std::span(frames).first(done)); }};
+  Rollback undo{[&] { phys_.unpin_and_release(frames.first(done)); }};
   for (const PageRun& run : runs) {
     IOMMUFD_ASSERT(done + run.pages <= count);
-    IOMMUFD_TRY(phys_.pin(*space_, advance(base, done * kPageSize), run, std::span(frames).subspan(done, run.pages)));
+    IOMMUFD_TRY(phys_.pin(*space_, advance(base, done * kPageSize), run, frames.subspan(done, run.pages)));
     done += run.pages;
   }
   IOMMUFD_ASSERT(done == count);
   IOMMUFD_TRY(charge(count));
   undo.commit();
-  for (u64 i = 0; i < count; ++i) pages_[first + i] = {frames[i], 1};
+  std::ranges::fill(state_.users.subspan(first, count), 1);
   return {};
 }
 
@@ -71,30 +82,24 @@ Result<void> Pages::pin(u64 first, u64 count) {
   if (page_count_ > kMaxSpan >> kPageShift || start_ > kMaxSpan)
     return reject(Errno::kFault, {"user_va", start_, "reaches past the user address space", "iommufd-core 3.4 row 11"});
   const MutexLock lock(mu_);
-  if (pages_.empty()) pages_.resize(page_count_);
+  if (state_.users.empty()) make_state_locked();
   u64 done = 0;
-  std::vector<PhysAddr> undone;
-  undone.reserve(count);  // undoing does not allocate
+  FrameList undone;
+  undone.reserve_more(count);  // undoing does not allocate
   Rollback undo{[&]() IOMMUFD_REQUIRES(mu_) {
-    for (u64 i = 0; i < done; ++i) {
-      Page& p = pages_[first + i];
-      if (--p.users != 0) continue;
-      undone.push_back(p.frame);
-      p = {};
-    }
-    phys_.unpin_and_release(undone);
-    uncharge(undone.size());
+    drop_locked(first, done, undone);
+    phys_.unpin_and_release(undone.frames());
   }};
   while (done < count) {
     // Runs of pages with a user and runs without alternate.
     const u64 at = first + done;
-    const bool fresh = pages_[at].users == 0;
+    const bool fresh = state_.users[at] == 0;
     u64 run = 1;
-    while (done + run < count && (pages_[at + run].users == 0) == fresh) ++run;
+    while (done + run < count && (state_.users[at + run] == 0) == fresh) ++run;
     if (fresh) {
       IOMMUFD_TRY(pin_fresh_locked(at, run));
     } else {
-      for (u64 i = 0; i < run; ++i) ++pages_[at + i].users;
+      for (u32& users : state_.users.subspan(at, run)) ++users;
     }
     done += run;
   }
@@ -102,19 +107,19 @@ Result<void> Pages::pin(u64 first, u64 count) {
   return {};
 }
 
-void Pages::unpin(u64 first, u64 count, std::vector<PhysAddr>& out) {
-  const MutexLock lock(mu_);
-  const std::size_t before = out.size();
+// Ends one use of each page and the charge of those that have none left.
+void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
+  const std::size_t before = out.frames().size();
   for (u64 i = first; i < first + count; ++i) {
-    Page& p = pages_[i];
-    IOMMUFD_ASSERT(p.users != 0);
-    if (--p.users != 0) continue;
-    out.push_back(p.frame);
-    p = {};
+    IOMMUFD_ASSERT(state_.users[i] != 0);
+    if (--state_.users[i] == 0) out.add(state_.frames[i]);
   }
-  const std::span<const PhysAddr> gone = std::span<const PhysAddr>(out).subspan(before);
-  phys_.unpin(gone);
-  uncharge(gone.size());
+  uncharge(out.frames().size() - before);
+}
+
+void Pages::unpin(u64 first, u64 count, FrameList& out) {
+  const MutexLock lock(mu_);
+  drop_locked(first, count, out);
 }
 
 }  // namespace iommufd::mem

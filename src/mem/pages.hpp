@@ -6,10 +6,14 @@
 // * Page i is pinned, has a frame and is charged once, exactly while users_[i] > 0.
 // * A failing pin() leaves everything as it was; unpin() never fails and never allocates.
 //
-// Lock: mu_ (LockRank::kPages). Frames leave in two steps so that DMA in flight is waited for in between: unpin()
-// makes them unreachable and appends them to `out`; after a DMA barrier the caller gives them to PhysicalMemory::release().
+// Lock: mu_ (LockRank::kPages). unpin() hands the frames out; the caller gives them to
+// PhysicalMemory::unpin_and_release(), which waits for DMA in flight.
 #pragma once
 
+#include <array>
+#include <memory>
+#include <memory_resource>
+#include <span>
 #include <vector>
 
 #include "base/ref.hpp"
@@ -25,6 +29,23 @@ namespace iommufd::mem {
 // Who is charged for pinned pages: fixed when the pages object is made (spec 4.4).
 enum class ChargeMode : u8 { kNone, kUser, kProcess };
 
+// Frames on their way out. The first few need no allocation.
+class FrameList {
+ public:
+  FrameList() = default;
+  FrameList(const FrameList&) = delete;
+  FrameList& operator=(const FrameList&) = delete;
+  // Makes room for `more` frames, so that adding them never fails.
+  void reserve_more(u64 more) { frames_.reserve(frames_.size() + more); }
+  void add(PhysAddr frame) { frames_.push_back(frame); }
+  [[nodiscard]] std::span<const PhysAddr> frames() const { return frames_; }
+
+ private:
+  std::array<std::byte, 16 * sizeof(PhysAddr)> room_;
+  std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+  std::pmr::vector<PhysAddr> frames_{&memory_};
+};
+
 class Pages final : public RefCounted {
  public:
   // `start` is a byte address in `space` (for a file: a byte offset); the range does not wrap.
@@ -34,7 +55,7 @@ class Pages final : public RefCounted {
   // Pins pages [first, first + count). Errors: kFault, kNoMem, and what the backing says.
   Result<void> pin(u64 first, u64 count) IOMMUFD_EXCLUDES(mu_);
   // Ends one use of each page; frames that nobody uses any more are appended to `out`, which has room for `count`.
-  void unpin(u64 first, u64 count, std::vector<PhysAddr>& out) IOMMUFD_EXCLUDES(mu_);
+  void unpin(u64 first, u64 count, FrameList& out) IOMMUFD_EXCLUDES(mu_);
   // Calls fn(page index, frame address, contiguous pages) for runs of physically adjacent pages of [first, first + count).
   // Pre: they are pinned, and stay so during the call.
   template <class F>
@@ -46,12 +67,8 @@ class Pages final : public RefCounted {
   [[nodiscard]] u64 page_count() const { return page_count_; }
 
  private:
-  struct Page {
-    PhysAddr frame;
-    u32 users = 0;
-  };
-
   ~Pages() override;
+  void drop_locked(u64 first, u64 count, FrameList& out) IOMMUFD_REQUIRES(mu_);
   Result<void> pin_fresh_locked(u64 first, u64 count) IOMMUFD_REQUIRES(mu_);
   Result<void> charge(u64 pages);
   void uncharge(u64 pages);
@@ -64,8 +81,19 @@ class Pages final : public RefCounted {
   const Ref<Process> process_;
   const ChargeMode mode_;
 
+  // Of each page: how many use it, and its frame while somebody does. One page needs no array of its own.
+  struct State {
+    std::span<u32> users;
+    std::span<PhysAddr> frames;
+  };
+  void make_state_locked() IOMMUFD_REQUIRES(mu_);
+
   Mutex mu_{LockRank::kPages};
-  std::vector<Page> pages_ IOMMUFD_GUARDED_BY(mu_);  // empty until the first pin
+  State state_ IOMMUFD_GUARDED_BY(mu_);  // empty until the first pin
+  u32 one_user_ IOMMUFD_GUARDED_BY(mu_) = 0;
+  PhysAddr one_frame_ IOMMUFD_GUARDED_BY(mu_);
+  std::unique_ptr<u32[]> many_users_ IOMMUFD_GUARDED_BY(mu_);
+  std::unique_ptr<PhysAddr[]> many_frames_ IOMMUFD_GUARDED_BY(mu_);
 };
 
 template <class F>
@@ -73,8 +101,9 @@ Result<void> Pages::for_each_run(u64 first, u64 count, F&& fn) {
   const MutexLock lock(mu_);
   for (u64 i = first; i < first + count;) {
     u64 run = 1;
-    while (i + run < first + count && pages_[i + run].frame.raw() == pages_[i].frame.raw() + run * kPageSize) ++run;
-    IOMMUFD_TRY(fn(i, pages_[i].frame, run));
+    const std::span<const PhysAddr> frames = state_.frames;
+    while (i + run < first + count && frames[i + run].raw() == frames[i].raw() + run * kPageSize) ++run;
+    IOMMUFD_TRY(fn(i, frames[i], run));
     i += run;
   }
   return {};

@@ -203,8 +203,7 @@ Result<void> PhysicalMemory::pin(AddressSpace& space, UserVa va, const PageRun& 
   return {};
 }
 
-void PhysicalMemory::unpin(std::span<const PhysAddr> frames) {
-  const MutexLock lock(mu_);
+void PhysicalMemory::unpin_locked(std::span<const PhysAddr> frames) {
   for (const PhysAddr pa : frames) {
     Frame& f = *find_frame(pa.raw() >> kPageShift);
     IOMMUFD_ASSERT(f.pins != 0);
@@ -215,9 +214,7 @@ void PhysicalMemory::unpin(std::span<const PhysAddr> frames) {
   }
 }
 
-void PhysicalMemory::release(std::span<const PhysAddr> frames) {
-  std::vector<Ref<AddressSpace>> gone;  // dropped without the lock
-  const MutexLock lock(mu_);
+void PhysicalMemory::release_locked(std::span<const PhysAddr> frames, std::vector<Ref<AddressSpace>>& gone) {
   for (const PhysAddr pa : frames) {
     const u64 number = pa.raw() >> kPageShift;
     Frame& f = *find_frame(number);
@@ -225,7 +222,7 @@ void PhysicalMemory::release(std::span<const PhysAddr> frames) {
     if (--f.held != 0 || f.pins != 0) continue;
     Home* home = std::exchange(f.home, nullptr);
     if (--home->frames == 0) {
-      const auto node = homes_.extract(home->space.get());
+      auto node = homes_.extract(home->space.get());
       gone.push_back(std::move(node.mapped().space));
     }
     idle_.push_back(number);
@@ -234,9 +231,18 @@ void PhysicalMemory::release(std::span<const PhysAddr> frames) {
 
 void PhysicalMemory::unpin_and_release(std::span<const PhysAddr> frames) {
   if (frames.empty()) return;
-  unpin(frames);
+  std::vector<Ref<AddressSpace>> gone;  // dropped without the lock
+  {
+    const MutexLock lock(mu_);
+    unpin_locked(frames);
+    if (barrier_.quiet()) {
+      release_locked(frames, gone);
+      return;
+    }
+  }
   barrier_.wait();
-  release(frames);
+  const MutexLock lock(mu_);
+  release_locked(frames, gone);
 }
 
 PhysicalMemory::Location PhysicalMemory::resolve(PhysAddr pa) const {

@@ -8,8 +8,8 @@
 // * Frame 0, the MMIO hole below 4 GiB with the MSI window, and the first MiB are never handed out.
 // * Under the fragmented policy the frame after that of page i is never given to page i + 1. Huge pages are contiguous.
 //
-// Concurrency: resolve() takes no lock; it may be called only inside a DMA transaction (mem/dma_barrier.hpp), and
-// unpin() is followed by a barrier before release() lets the frame go. Everything else takes mu_ (LockRank::kFrames).
+// Concurrency: resolve() takes no lock; it may be called only inside a DMA transaction (mem/dma_barrier.hpp): between its
+// last unpin and its release a frame waits for the transactions that began before. Everything else takes mu_ (kFrames).
 #pragma once
 
 #include <array>
@@ -47,13 +47,9 @@ class PhysicalMemory {
   // Pins the pages of `run`, which `space` reaches from `va` on, and writes one address per page to `out`.
   // Errors: kNoMem when the memory is full (nothing stays pinned).
   Result<void> pin(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out) IOMMUFD_EXCLUDES(mu_);
-  // Takes one pin from each frame. From the last one on DMA does not reach it. After a DMA barrier call release() with
-  // the same frames: only then may a frame become another page's.
-  void unpin(std::span<const PhysAddr> frames) IOMMUFD_EXCLUDES(mu_);
-  void release(std::span<const PhysAddr> frames) IOMMUFD_EXCLUDES(mu_);
-
-  // Both, with the barrier in between.
-  void unpin_and_release(std::span<const PhysAddr> frames);
+  // Takes one pin from each frame. From the last one on DMA does not reach it; when the call returns, no DMA that began
+  // before does either, and the frame may become another page's. Never fails.
+  void unpin_and_release(std::span<const PhysAddr> frames) IOMMUFD_EXCLUDES(mu_);
   DmaBarrier& barrier() { return barrier_; }
 
   struct Location {
@@ -79,9 +75,9 @@ class PhysicalMemory {
     std::atomic<u64> va{0};
     std::atomic<std::byte*> direct{nullptr};
     PageKey key;           // whose frame it is; space 0: nobody's
-    Home* home = nullptr;  // owner of `space`; outlives the pin until release()
+    Home* home = nullptr;  // owner of `space`; outlives the pin until the release
     u32 pins = 0;
-    u32 held = 0;  // unpins that wait for release()
+    u32 held = 0;  // unpins that wait for their release
   };
   struct Chunk {
     std::array<Frame, kChunkFrames> frames;
@@ -112,6 +108,8 @@ class PhysicalMemory {
   Result<u64> take_idle_locked() IOMMUFD_REQUIRES(mu_);
   Result<u64> take_small_locked() IOMMUFD_REQUIRES(mu_);
   Result<u64> frame_of_locked(const PageKey& key, u64 page_size) IOMMUFD_REQUIRES(mu_);
+  void unpin_locked(std::span<const PhysAddr> frames) IOMMUFD_REQUIRES(mu_);
+  void release_locked(std::span<const PhysAddr> frames, std::vector<Ref<AddressSpace>>& gone) IOMMUFD_REQUIRES(mu_);
   void pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) IOMMUFD_REQUIRES(mu_);
 
   const PhysPolicy policy_;
