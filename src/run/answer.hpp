@@ -12,7 +12,6 @@ struct Answer {
     kGoOn,   // not ours: the kernel does the call
     kValue,
     kError,
-    kGiven,  // the answer was given together with a descriptor
   };
   Kind kind = Kind::kGoOn;
   s64 value = 0;
@@ -21,7 +20,6 @@ struct Answer {
   static Answer go_on() { return {}; }
   static Answer of(s64 value) { return {Kind::kValue, value, {}}; }
   static Answer fail(Errno e) { return {Kind::kError, 0, e}; }
-  static Answer given() { return {Kind::kGiven, 0, {}}; }
   static Answer from(const Result<u64>& r) { return r ? of(static_cast<s64>(*r)) : fail(r.error()); }
   static Answer from(const Result<s64>& r) { return r ? of(*r) : fail(r.error()); }
   static Answer from(const Result<void>& r) { return r ? of(0) : fail(r.error()); }

@@ -90,12 +90,14 @@ Result<Identified> ClientCall::identify(int fd) {
   if (dup) {
     found.duplicate = std::move(*dup);
     IOMMUFD_TRY(sys::ok(::fstat(found.duplicate.get(), &found.attributes)));
-  } else if (dup.error() == Errno::kBadf || dup.error() == Errno::kSrch) {
-    return Err(dup.error());
+  } else if (dup.error() == Errno::kBadf) {
+    return Err(Errno::kBadf);
   } else {
-    // pidfd_getfd is refused (a container's filter). procfs leads to the same inode.
+    // pidfd_getfd is refused (a container's filter), or the thread group has lost its leader and the kernel knows threads by
+    // no other pidfd. procfs leads to the same inode.
     if (::stat(fmt::format("/proc/{}/fd/{}", scope_.tid(), fd).c_str(), &found.attributes) != 0)
       return Err(Errno::kBadf);
+    if (!scope_.is_valid()) return Err(Errno::kSrch);
   }
   found.ours = runtime_.files.find(found.attributes.st_dev, found.attributes.st_ino);
   return found;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 #include <string_view>
@@ -48,6 +49,29 @@ u64 memory_mark(pid_t tid) {
 }
 
 }  // namespace
+
+u32 FdNumbers::first() {
+  const MutexLock lock(mu_);
+  return next_;
+}
+
+u32 FdNumbers::reserve(u32 n) {
+  const MutexLock lock(mu_);
+  while (std::ranges::find(reserved_, n) != reserved_.end()) ++n;
+  reserved_.push_back(n);
+  return n;
+}
+
+void FdNumbers::done(u32 n, Outcome outcome) {
+  const MutexLock lock(mu_);
+  std::erase(reserved_, n);
+  if (outcome == Outcome::kInstalled) next_ = n + 1;
+}
+
+void FdNumbers::freed(u32 n) {
+  const MutexLock lock(mu_);
+  if (n >= kFirstFd && n < next_) next_ = n;
+}
 
 ClientProcess::ClientProcess(pid_t tgid, std::shared_ptr<const Fd> pidfd, Ref<mem::Account> user, MemlockPolicy policy)
     : Process(std::move(user)), tgid_(tgid), pidfd_(std::move(pidfd)), policy_(policy) {}

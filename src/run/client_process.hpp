@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#include <atomic>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -29,6 +28,24 @@
 
 namespace iommufd::run {
 
+// Which descriptor numbers of a process may be free for files of ours. A number that one thread of ours has chosen and not
+// yet installed is not chosen by another. Thread-safe.
+class FdNumbers {
+ public:
+  // Where to look first: from the last number given or freed on.
+  u32 first() IOMMUFD_EXCLUDES(mu_);
+  // The first number from `n` on that nobody is about to use, reserved for the caller until done().
+  u32 reserve(u32 n) IOMMUFD_EXCLUDES(mu_);
+  enum class Outcome : u8 { kTaken, kInstalled };
+  void done(u32 n, Outcome outcome) IOMMUFD_EXCLUDES(mu_);
+  void freed(u32 n) IOMMUFD_EXCLUDES(mu_);
+
+ private:
+  Mutex mu_{LockRank::kLeaf};
+  u32 next_ IOMMUFD_GUARDED_BY(mu_) = kFirstFd;
+  std::vector<u32> reserved_ IOMMUFD_GUARDED_BY(mu_);
+};
+
 // A thread group. Lives as long as anybody is charged through it.
 class ClientProcess final : public mem::Process {
  public:
@@ -39,8 +56,7 @@ class ClientProcess final : public mem::Process {
   [[nodiscard]] pid_t tgid() const { return tgid_; }
   [[nodiscard]] const std::shared_ptr<const Fd>& pidfd() const { return pidfd_; }
 
-  // Where to look first for a free descriptor number for a file of ours.
-  std::atomic<u32> next_fd{kFirstFd};
+  FdNumbers fd_numbers;
 
  private:
   friend class ProcessTable;

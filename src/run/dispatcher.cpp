@@ -26,7 +26,6 @@ void Dispatcher::handle(const Notification& notification) {
     case Answer::Kind::kGoOn: return runtime_.listener.let_go_on(notification.id);
     case Answer::Kind::kValue: return runtime_.listener.answer_value(notification.id, a.value);
     case Answer::Kind::kError: return runtime_.listener.answer_error(notification.id, a.error);
-    case Answer::Kind::kGiven: return;
   }
 }
 

@@ -57,13 +57,12 @@ void Listener::let_go_on(u64 id) const {
   (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
-Result<int> Listener::answer_descriptor(u64 id, int fd, int number, CloseOnExec close_on_exec) const {
+Result<int> Listener::install_descriptor(u64 id, int fd, int number, CloseOnExec close_on_exec) const {
   seccomp_notif_addfd add{};
   add.id = id;
-  add.flags = SECCOMP_ADDFD_FLAG_SEND;
   add.srcfd = static_cast<u32>(fd);
   if (number >= 0) {
-    add.flags |= SECCOMP_ADDFD_FLAG_SETFD;
+    add.flags = SECCOMP_ADDFD_FLAG_SETFD;
     add.newfd = static_cast<u32>(number);
   }
   add.newfd_flags = close_on_exec == CloseOnExec::kYes ? O_CLOEXEC : 0;

@@ -45,9 +45,10 @@ class Listener {
   void answer_value(u64 id, s64 value) const;
   void answer_error(u64 id, Errno e) const;
   void let_go_on(u64 id) const;
-  // Installs a duplicate of `fd` in the caller and answers with its number: exactly `number`, or the lowest free one when
-  // `number` is negative. Errors: kMFile and others of dup2; the notification then still waits.
-  Result<int> answer_descriptor(u64 id, int fd, int number, CloseOnExec close_on_exec) const;
+  // Installs a duplicate of `fd` in the caller: as `number`, or as the lowest free one when `number` is negative. Returns
+  // its number; the call still waits for its answer. (It cannot be interrupted in between, only killed.) Errors: kMFile
+  // and others of dup2; kNoEnt when the caller is gone.
+  Result<int> install_descriptor(u64 id, int fd, int number, CloseOnExec close_on_exec) const;
 
   [[nodiscard]] int fd() const { return fd_.get(); }
 

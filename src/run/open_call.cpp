@@ -44,32 +44,34 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
   return file;
 }
 
-// Gives the caller its descriptor and answers the call with its number. The free number is looked for from where the
-// last one was given or freed; a number that another thread of the client takes between the look and the giving is
-// replaced, which only a program that picks its own numbers at or above kFirstFd can do.
+// Gives the caller its descriptor. The free number is looked for from where the last one was given or freed; a number that
+// another thread of the client takes between the look and the giving is replaced, which only a program that picks its
+// own numbers at or above kFirstFd can do.
 Result<int> give(const Runtime& runtime, ClientCall& call, const OpenFile& file, CloseOnExec close_on_exec) {
+  using Outcome = FdNumbers::Outcome;
   const u64 id = call.scope().notification().id;
-  std::atomic<u32>& hint = call.client().next_fd;
-  const u32 from = hint.load(std::memory_order_relaxed);
-  for (u32 n = from, end = ~u32{0}; n < end;) {
+  FdNumbers& numbers = call.client().fd_numbers;
+  const u32 from = numbers.first();
+  u32 end = ~u32{0};
+  for (u32 at = from; at < end;) {
+    const u32 n = numbers.reserve(at);
     const Result<Fd> probe = call.descriptor(static_cast<int>(n));
-    if (probe) {
-      ++n;
+    if (probe || probe.error() != Errno::kBadf) {
+      numbers.done(n, Outcome::kTaken);
+      if (!probe) break;  // pidfd_getfd is refused: no way to know what is free
+      at = n + 1;
       continue;
     }
-    if (probe.error() != Errno::kBadf) break;  // pidfd_getfd is refused: no way to know what is free
-    const Result<int> given = runtime.listener.answer_descriptor(id, file.description(), static_cast<int>(n), close_on_exec);
-    if (given) {
-      hint.store(n + 1, std::memory_order_relaxed);
-      return given;
-    }
-    if (given.error() != Errno::kBadf) return given;
+    const Result<int> given =
+        runtime.listener.install_descriptor(id, file.description(), static_cast<int>(n), close_on_exec);
+    numbers.done(n, given ? Outcome::kInstalled : Outcome::kTaken);
+    if (given || given.error() != Errno::kBadf) return given;
     // Numbers end here (RLIMIT_NOFILE): once more from the first on.
     if (from == kFirstFd || end == from) break;
-    n = kFirstFd;
+    at = kFirstFd;
     end = from;
   }
-  return runtime.listener.answer_descriptor(id, file.description(), -1, close_on_exec);
+  return runtime.listener.install_descriptor(id, file.description(), -1, close_on_exec);
 }
 
 }  // namespace
@@ -93,8 +95,9 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, con
     return Answer::fail(fd.error());
   }
   (*file)->first_fd.store(static_cast<u32>(*fd), std::memory_order_relaxed);
+  // Before the answer: the client's very next call may be the close, and then it must be the last one.
   (*file)->drop_description();
-  return Answer::given();
+  return Answer::of(*fd);
 }
 
 }  // namespace iommufd::run

@@ -166,11 +166,7 @@ void FileTable::release(std::vector<Ref<OpenFile>>& closed) {
   const std::size_t n = closed.size();
   for (Ref<OpenFile>& file : closed) {
     file->file_->release();
-    if (file->opener_) {
-      std::atomic<u32>& hint = file->opener_->next_fd;
-      const u32 freed = file->first_fd.load(std::memory_order_relaxed);
-      if (freed >= kFirstFd && freed < hint.load(std::memory_order_relaxed)) hint.store(freed, std::memory_order_relaxed);
-    }
+    if (file->opener_) file->opener_->fd_numbers.freed(file->first_fd.load(std::memory_order_relaxed));
     file = nullptr;
   }
   const MutexLock lock(mu_);

@@ -215,7 +215,7 @@ std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const R
     struct stat st {};
     if (::stat(link.c_str(), &st) != 0) return {};
     if (const std::optional<std::string> directory = runtime_.view.path_of(st))
-      return Place{join(*directory, path), runtime_.view.kind() == ViewKind::kMount};
+      return Place{join(*directory, path), false};
     if (!named_like_ours) return {};
   }
   const Result<std::string> directory = sys::read_link(link);
@@ -250,9 +250,9 @@ Answer PathCalls::open_directory(CallScope& scope, const Request& request, const
   const Result<Fd> fd = runtime_.view.open_directory(found.path, request.flags);
   if (!fd) return Answer::fail(fd.error());
   mirror_in_use_.store(true, std::memory_order_relaxed);
-  const Result<int> given = runtime_.listener.answer_descriptor(
+  const Result<int> given = runtime_.listener.install_descriptor(
       scope.notification().id, fd->get(), -1, (request.flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
-  return given ? Answer::given() : Answer::fail(given.error());
+  return given ? Answer::of(*given) : Answer::fail(given.error());
 }
 
 // What is not there cannot be made either: sysfs and devtmpfs refuse it to us.
@@ -268,10 +268,10 @@ Answer PathCalls::do_here(CallScope& scope, const Request& request, const std::s
       const Result<int> opened = sys::check(::open(path.c_str(), request.flags | O_CLOEXEC | O_NOCTTY, request.mode));
       if (!opened) return Answer::fail(opened.error());
       const Fd fd(*opened);
-      const Result<int> given = runtime_.listener.answer_descriptor(
+      const Result<int> given = runtime_.listener.install_descriptor(
           scope.notification().id, fd.get(), -1,
           (request.flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
-      return given ? Answer::given() : Answer::fail(given.error());
+      return given ? Answer::of(*given) : Answer::fail(given.error());
     }
     case Op::kStat:
     case Op::kStatx: {

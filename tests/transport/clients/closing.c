@@ -51,7 +51,7 @@ static void killed_owner(void)
 			CHECK(write(ready[1], "r", 1) == 1);
 			if (i % 2)
 				pause();
-			ioctl(fd, ECHO_SLEEP, 60000); /* in the middle of a call */
+			ioctl(fd, ECHO_SLEEP, 30); /* in the middle of a call, which goes on for a while */
 			_exit(0);
 		}
 		char c;
@@ -60,11 +60,11 @@ static void killed_owner(void)
 			usleep(2000);
 		kill(pid, SIGKILL);
 		CHECK(wait_for(pid) == 128 + SIGKILL);
-		if (i % 2) { /* not in a call: free at once */
-			int fd = open_device();
-			CHECK(ioctl(fd, ECHO_CLAIM) == 0);
-			close(fd);
-		}
+		if (i % 2 == 0)
+			usleep(60000);
+		int fd = open_device(); /* free, at once when it was not in a call */
+		CHECK(ioctl(fd, ECHO_CLAIM) == 0);
+		close(fd);
 		close(ready[0]);
 		close(ready[1]);
 	}

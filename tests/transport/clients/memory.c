@@ -51,7 +51,7 @@ static void pointers(int fd)
 	CHECK(other >= 0 && echoes(other));
 	close(other);
 	memset(p, '/', 4096);
-	CHECK_ERRNO(open(p, O_RDWR), EFAULT);
+	CHECK_ERRNO(open(p + 4000, O_RDWR), EFAULT);
 	CHECK_ERRNO(open((char *)8, O_RDWR), EFAULT);
 	munmap(p, 4096);
 	char *long_path = malloc(8192);

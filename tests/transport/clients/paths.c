@@ -9,7 +9,7 @@
 static void spellings(void)
 {
 	static const char *const names[] = {
-		"/dev/iommu", "//dev//iommu", "/dev/./iommu", "/dev/../dev/iommu", "/proc/../dev/iommu",
+		"/dev/iommu", "//dev//iommu", "/dev/./iommu", "/dev/../dev/iommu", "/usr/../dev/iommu",
 		"/dev/vfio/../iommu", "/sys/../dev/iommu",
 	};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
