@@ -266,6 +266,72 @@ TEST(B20c, "a failed replace within one IOAS keeps the reserved regions of the d
   CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), known(0, EINVAL));
 }
 
+/* ---- several devices in one group -------------------------------------------------------------------- */
+
+static bool same_group(const struct vdev* a, const struct vdev* b) {
+  char path[PATH_MAX], first[PATH_MAX] = "", second[PATH_MAX] = "";
+  snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", a->bdf);
+  if (readlink(path, first, sizeof(first) - 1) < 0) return false;
+  snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", b->bdf);
+  return readlink(path, second, sizeof(second) - 1) >= 0 && strcmp(first, second) == 0;
+}
+
+/* Opens two devices of one group; none is bound. */
+static void open_siblings(struct vdev out[2]) {
+  struct vdev a = {.fd = -1}, b = {.fd = -1};
+  for (int i = 0; find_device(BEHIND_IOMMU, i, &a); i++)
+    for (int j = i + 1; find_device(BEHIND_IOMMU, j, &b); j++)
+      if (same_group(&a, &b)) {
+        out[0] = open_nth(BEHIND_IOMMU, i);
+        out[1] = open_nth(BEHIND_IOMMU, j);
+        return;
+      }
+  SKIP("needs two devices in one group");
+}
+
+TEST(B21, "two contexts cannot share a group: the second bind is EPERM, until the first device is closed") {
+  const int first = open_iommufd(), second = open_iommufd();
+  struct vdev d[2];
+  open_siblings(d);
+  REQUIRE(CHECK_OK(bind_to(&d[0], first)));
+  CHECK_ERR(bind_to(&d[1], second), EPERM);
+  close_kept(d[0].fd);
+  CHECK_OK(bind_to(&d[1], second));
+}
+
+TEST(B22, "a sibling of an attached device cannot attach elsewhere: EINVAL") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd), other = ioas_alloc(iommufd);
+  uint32_t pt = ioas, same = ioas, manual;
+  struct vdev d[2];
+  open_siblings(d);
+  REQUIRE(CHECK_OK(bind_to(&d[0], iommufd)));
+  REQUIRE(CHECK_OK(bind_to(&d[1], iommufd)));
+  REQUIRE(CHECK_OK(attach(&d[0], &pt)));
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d[1].id, ioas, 0, &manual)));
+  CHECK_ERR(attach_to(&d[1], other), EINVAL);
+  CHECK_ERR(attach_to(&d[1], manual), EINVAL);
+  CHECK_OK(attach(&d[1], &same));
+  CHECK_EQ(same, pt);
+}
+
+TEST(B23, "replace on one device of a group moves all") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd), other = ioas_alloc(iommufd);
+  uint32_t pt = ioas, moved = other, asked = other;
+  struct vdev d[2];
+  open_siblings(d);
+  REQUIRE(CHECK_OK(bind_to(&d[0], iommufd)));
+  REQUIRE(CHECK_OK(bind_to(&d[1], iommufd)));
+  REQUIRE(CHECK_OK(attach(&d[0], &pt)));
+  REQUIRE(CHECK_OK(attach_to(&d[1], ioas)));
+  REQUIRE(CHECK_OK(attach(&d[0], &moved)));
+  CHECK_ERR(destroy(iommufd, pt), ENOENT);
+  CHECK_OK(attach(&d[1], &asked)); /* is there already */
+  CHECK_EQ(asked, moved);
+  CHECK_OK(destroy(iommufd, ioas));
+}
+
 /* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
 
 TEST(B24, "detach when not attached: no error") {
