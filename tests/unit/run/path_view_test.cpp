@@ -98,6 +98,9 @@ class PathViewTest : public ::testing::TestWithParam<PathsPolicy> {
   std::unique_ptr<PathView> view_;
 };
 
+// What only the mount view has.
+class MountViewTest : public PathViewTest {};
+
 TEST_P(PathViewTest, a_full_walk_of_the_mirror_equals_the_description) { compare(tree_.root()); }
 
 TEST_P(PathViewTest, the_umask_does_not_show) {
@@ -167,8 +170,7 @@ TEST_P(PathViewTest, other_files_are_not_of_the_mirror) {
 }
 
 // The client's side: what a process sees after enter(). The child reports by its exit code.
-TEST_P(PathViewTest, a_client_that_enters_sees_the_tree_natively) {
-  if (view_->kind() != ViewKind::kMount) GTEST_SKIP() << "no mount view: " << PathView::mount_refusal();
+TEST_P(MountViewTest, a_client_that_enters_sees_the_tree_natively) {
   const std::string cwd = std::filesystem::current_path();
   fflush(nullptr);
   const pid_t child = fork();
@@ -202,13 +204,40 @@ TEST_P(PathViewTest, nothing_is_mounted_for_anybody_else) {
   EXPECT_EQ(sys::read_file("/proc/self/mountinfo").value().find("iommufd-user"), std::string::npos);
 }
 
-TEST_P(PathViewTest, entries_of_the_machine_are_natively_theirs_and_new_ones_are_covered) {
+TEST_P(PathViewTest, other_paths_are_not_covered) {
   EXPECT_FALSE(view_->covers("/etc/passwd"));
   EXPECT_FALSE(view_->covers("/sys/kernel/mm"));
-  if (view_->kind() != ViewKind::kMount) GTEST_SKIP() << "no mount view: " << PathView::mount_refusal();
+}
+
+TEST_P(MountViewTest, entries_of_the_machine_are_natively_theirs_and_new_ones_are_covered) {
   EXPECT_TRUE(view_->covers("/sys/devices/new-on-this-machine"));
   EXPECT_FALSE(view_->covers("/sys/devices/virtual/mem/null"));
   EXPECT_FALSE(view_->covers("/sys/devices"));
+}
+
+TEST_P(MountViewTest, a_client_without_a_working_directory_name_keeps_it) {
+  const Fd tmp(open("/tmp", O_RDONLY | O_DIRECTORY));
+  char gone[] = "/tmp/gone-XXXXXX";
+  ASSERT_NE(mkdtemp(gone), nullptr);
+  fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(gone) != 0 || rmdir(gone) != 0) _exit(1);
+    struct stat before {}, after {};
+    if (stat(".", &before) != 0 || !view_->enter() || stat(".", &after) != 0) _exit(2);
+    _exit(before.st_ino == after.st_ino ? 0 : 3);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_P(MountViewTest, the_namespace_goes_with_the_view) {
+  // The client of a view that is gone keeps its own; the next view starts afresh.
+  view_.reset();
+  EXPECT_EQ(access("/sys/bus/pci/devices/0001:01:00.0", F_OK), -1);
+  ASSERT_TRUE(PathView::create(tree_, GetParam()));
 }
 
 std::string policy_name(const ::testing::TestParamInfo<PathsPolicy>& info) {
@@ -219,6 +248,7 @@ std::string policy_name(const ::testing::TestParamInfo<PathsPolicy>& info) {
   }
   return "?";
 }
+INSTANTIATE_TEST_SUITE_P(Policies, MountViewTest, ::testing::Values(PathsPolicy::kMount), policy_name);
 INSTANTIATE_TEST_SUITE_P(Policies, PathViewTest,
                          ::testing::Values(PathsPolicy::kAuto, PathsPolicy::kIntercept, PathsPolicy::kMount), policy_name);
 
