@@ -40,10 +40,10 @@ struct TableConfig {
 // A base for formats: the geometry of a radix tree, and "no" for every optional ability.
 template <unsigned GranuleLg2, unsigned IndexBits = 9>
 struct FormatDefaults {
-  static constexpr unsigned kGranuleLg2 = GranuleLg2;  // size of a level-0 item
-  static constexpr unsigned kIndexBits = IndexBits;    // a table has 2^kIndexBits items
-  static constexpr Features kSupported{};              // features that a table may have
-  static constexpr Features kForced{};                 // and must have
+  static constexpr unsigned kGranuleLg2 = GranuleLg2;    // size of a level-0 item
+  static constexpr unsigned kIndexBits = IndexBits;      // a table has 2^kIndexBits items
+  static constexpr Features kSupported{};                // features that a table may have
+  static constexpr Features kForced{};                   // and must have
   static constexpr Errno kBadLevel = Errno::kOpNotSupp;  // a top level outside kMinTopLevel..kMaxTopLevel
   static constexpr bool kTracksDirty = false;
 
@@ -53,47 +53,47 @@ struct FormatDefaults {
 };
 
 template <class F>
-concept PageTableFormat = requires(u64 item, u64 oa, unsigned level, unsigned size_lg2, Access access,
-                                   Features features) {
-  // Geometry and limits.
-  { F::kName } -> std::convertible_to<std::string_view>;
-  requires(F::kGranuleLg2 + F::kIndexBits < 64 && F::kIndexBits > 0);
-  requires(F::kMinTopLevel <= F::kMaxTopLevel && F::kMaxTopLevel <= 7);  // the level fits beside the root's address
-  requires(F::kMaxVaBits <= 64 && F::kMaxOaBits < 64);
-  requires(F::kSupported.contains(F::kForced));
-  { F::kBadLevel } -> std::convertible_to<Errno>;
-  // How the IOMMU's own structures call the depth of a table with its root at this level.
-  { F::hardware_depth(level) } -> std::same_as<unsigned>;
-  { F::item_lg2(level) } -> std::same_as<unsigned>;
-  // Sizes of leaves that a table of `level` can hold, one bit each; the smallest may need one item, larger ones more.
-  { F::possible_sizes(level) } -> std::same_as<u64>;
+concept PageTableFormat =
+    requires(u64 item, u64 oa, unsigned level, unsigned size_lg2, Access access, Features features) {
+      // Geometry and limits.
+      { F::kName } -> std::convertible_to<std::string_view>;
+      requires(F::kGranuleLg2 + F::kIndexBits < 64 && F::kIndexBits > 0);
+      requires(F::kMinTopLevel <= F::kMaxTopLevel && F::kMaxTopLevel <= 7);  // the level fits beside the root's address
+      requires(F::kMaxVaBits <= 64 && F::kMaxOaBits < 64);
+      requires(F::kSupported.contains(F::kForced));
+      { F::kBadLevel } -> std::convertible_to<Errno>;
+      // How the IOMMU's own structures call the depth of a table with its root at this level.
+      { F::hardware_depth(level) } -> std::same_as<unsigned>;
+      { F::item_lg2(level) } -> std::same_as<unsigned>;
+      // Sizes of leaves that a table of `level` can hold, one bit each; the smallest may need one item, larger ones more.
+      { F::possible_sizes(level) } -> std::same_as<u64>;
 
-  // Reading an item. An item of zero is empty.
-  { F::kind(item, level) } -> std::same_as<EntryKind>;
-  // Of a leaf: size of its entry, and the OA where the entry starts, from any of its items.
-  { F::entry_lg2(item, level) } -> std::same_as<unsigned>;
-  { F::output(item, level) } -> std::same_as<u64>;
-  // Of a leaf or a table: what it allows. The walk ANDs.
-  { F::access(item) } -> std::same_as<Access>;
-  // Of a table: the address of the table below.
-  { F::table_address(item) } -> std::same_as<u64>;
+      // Reading an item. An item of zero is empty.
+      { F::kind(item, level) } -> std::same_as<EntryKind>;
+      // Of a leaf: size of its entry, and the OA where the entry starts, from any of its items.
+      { F::entry_lg2(item, level) } -> std::same_as<unsigned>;
+      { F::output(item, level) } -> std::same_as<u64>;
+      // Of a leaf or a table: what it allows. The walk ANDs.
+      { F::access(item) } -> std::same_as<Access>;
+      // Of a table: the address of the table below.
+      { F::table_address(item) } -> std::same_as<u64>;
 
-  // Writing an item. permission() turns an access that is not kNone into bits of a leaf; its errors are map()'s.
-  { F::permission(access, features) } -> std::same_as<Result<u64>>;
-  // The item that every slot of the entry gets. Pre: oa is a multiple of 2^size_lg2, a possible size of the level.
-  { F::make_leaf(oa, level, size_lg2, item) } -> std::same_as<u64>;
-  // The item at `level` that points to the table at `oa`.
-  { F::make_table(oa, level, features) } -> std::same_as<u64>;
+      // Writing an item. permission() turns an access that is not kNone into bits of a leaf; its errors are map()'s.
+      { F::permission(access, features) } -> std::same_as<Result<u64>>;
+      // The item that every slot of the entry gets. Pre: oa is a multiple of 2^size_lg2, a possible size of the level.
+      { F::make_leaf(oa, level, size_lg2, item) } -> std::same_as<u64>;
+      // The item at `level` that points to the table at `oa`.
+      { F::make_table(oa, level, features) } -> std::same_as<u64>;
 
-  // Configurations that the contract tests run with, a range of TableConfig.
-  { F::kTestConfigs.begin()->name } -> std::convertible_to<std::string_view>;
+      // Configurations that the contract tests run with, a range of TableConfig.
+      { F::kTestConfigs.begin()->name } -> std::convertible_to<std::string_view>;
 
-  requires !F::kTracksDirty || requires {
-    { F::is_dirty(item) } -> std::same_as<bool>;
-    { F::make_dirty(item) } -> std::same_as<u64>;
-    { F::make_clean(item) } -> std::same_as<u64>;
-  };
-};
+      requires !F::kTracksDirty || requires {
+        { F::is_dirty(item) } -> std::same_as<bool>;
+        { F::make_dirty(item) } -> std::same_as<u64>;
+        { F::make_clean(item) } -> std::same_as<u64>;
+      };
+    };
 
 // Whether a table of format F has a feature: known at compile time unless F leaves the choice.
 template <PageTableFormat F, Feature Which>

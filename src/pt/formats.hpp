@@ -13,10 +13,10 @@ namespace iommufd::pt {
 
 // AMD I/O page tables, "v1". The root grows as addresses need it. Errors: kInval (a number out of range), kNoMem.
 struct AmdV1Config {
-  unsigned start_level = 2;       // 1..5; level 2 covers 39 bits
-  unsigned va_bits = 64;          // 1..64
-  unsigned oa_bits = 52;          // 1..52
-  u64 page_sizes = ~u64{0};       // sizes that may be used
+  unsigned start_level = 2;         // 1..5; level 2 covers 39 bits
+  unsigned va_bits = 64;            // 1..64
+  unsigned oa_bits = 52;            // 1..52
+  u64 page_sizes = ~u64{0};         // sizes that may be used
   TopListener* listener = nullptr;  // told when the root grows; outlives the table
 };
 Result<std::unique_ptr<Table>> make_amd_v1(TableArena& arena, const AmdV1Config& config = {});
@@ -24,8 +24,8 @@ Result<std::unique_ptr<Table>> make_amd_v1(TableArena& arena, const AmdV1Config&
 // Intel VT-d second stage. Errors: kInval (a number out of range), kOpNotSupp (level other than 2..4, a level too small
 // for va_bits, an unknown feature), kNoMem.
 struct VtdConfig {
-  unsigned top_level = 3;    // 2, 3 or 4: tables of three, four or five levels
-  unsigned va_bits = 48;     // the smaller of the width of the levels and MGAW
+  unsigned top_level = 3;  // 2, 3 or 4: tables of three, four or five levels
+  unsigned va_bits = 48;   // the smaller of the width of the levels and MGAW
   unsigned oa_bits = 52;
   Features features{};       // of kForceCoherence, kForceWriteable, kNonCoherentWalk
   u64 page_sizes = ~u64{0};  // without 1 GiB or 2 MiB where the hardware lacks them

@@ -45,9 +45,7 @@ class PageTable final : public Table {
 
  private:
   static constexpr u64 kLevelMask = 7;
-  static TopInfo unpack(u64 word) {
-    return {PhysAddr{word & ~kLevelMask}, static_cast<unsigned>(word & kLevelMask)};
-  }
+  static TopInfo unpack(u64 word) { return {PhysAddr{word & ~kLevelMask}, static_cast<unsigned>(word & kLevelMask)}; }
   static u64 pack(const TopInfo& top) { return top.root.raw() | top.level; }
 
   PageTable(TableArena& arena, const TableConfig& config, PhysAddr root);
@@ -118,13 +116,16 @@ Result<void> PageTable<F>::map(Iova iova, PhysAddr pa, u64 length, Access access
   const u64 va = iova.raw();
   const u64 oa = pa.raw();
   u64 last = 0;
-  if (access == Access::kNone) [[unlikely]] return refuse(Errno::kInval, "access", 0, "must allow reads or writes");
-  if (oa >> oa_bits_ != 0) [[unlikely]] return refuse(Errno::kRange, "paddr", oa, "must fit the output address");
+  if (access == Access::kNone) [[unlikely]]
+    return refuse(Errno::kInval, "access", 0, "must allow reads or writes");
+  if (oa >> oa_bits_ != 0) [[unlikely]]
+    return refuse(Errno::kRange, "paddr", oa, "must fit the output address");
   const Result<u64> permission = F::permission(access, storage_.features());
   if (!permission) [[unlikely]] {
     return refuse(permission.error(), "access", static_cast<u64>(access), "must be one the format can express");
   }
-  if (length == 0) [[unlikely]] return refuse(Errno::kInval, "length", length, "must not be 0");
+  if (length == 0) [[unlikely]]
+    return refuse(Errno::kInval, "length", length, "must not be 0");
   if (__builtin_add_overflow(va, length - 1, &last)) [[unlikely]] {
     return refuse(Errno::kOverflow, "length", length, "must not reach past the end of the address space");
   }
@@ -171,7 +172,8 @@ u64 PageTable<F>::unmap(Iova iova, u64 length, Gather& gather) {
 template <PageTableFormat F>
 std::optional<Translation> PageTable<F>::lookup(Iova iova) const noexcept {
   const TopInfo root = top();
-  if (!covers(root.level, iova.raw(), iova.raw())) [[unlikely]] return std::nullopt;
+  if (!covers(root.level, iova.raw(), iova.raw())) [[unlikely]]
+    return std::nullopt;
   return with_top_level<F>(root.level, [&](auto level) {
     return lookup_at<level>(storage_, storage_.items(root.root.raw()), iova.raw(), Access::kReadWrite);
   });

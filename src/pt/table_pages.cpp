@@ -17,6 +17,8 @@ constexpr u32 kChunkPages = kPageSize / sizeof(u32);
 constexpr u64 kChunkBytes = kChunkPages * kPageSize;
 constexpr u64 kMaxSize = u64{TablePageList::kNone / kChunkPages} * kChunkBytes;
 
+constexpr unsigned kPhysBits = 52;  // of a table address in every format
+
 constexpr u64 link_bytes(u64 size) { return (size >> kPageShift) * sizeof(u32); }
 
 Result<void> make_writable(void* start, u64 bytes) {
@@ -27,7 +29,8 @@ Result<void> make_writable(void* start, u64 bytes) {
 
 Result<std::unique_ptr<TableArena>> TableArena::create(const Config& config) {
   if (config.base.page_offset() != 0 || config.size == 0 || config.size > kMaxSize) return Err(Errno::kInval);
-  if (!is_aligned(config.size, kChunkBytes) || !checked_add(config.base, config.size - 1)) return Err(Errno::kInval);
+  const std::optional<PhysAddr> last = checked_add(config.base, config.size - 1);
+  if (!is_aligned(config.size, kChunkBytes) || !last || last->raw() >> kPhysBits != 0) return Err(Errno::kInval);
   // Address space only: nothing is committed, whatever the overcommit policy of the host.
   void* memory = mmap(nullptr, config.size + link_bytes(config.size), PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -70,7 +73,8 @@ Result<void> TableArena::commit_locked() {
 }
 
 Result<PhysAddr> TableArena::allocate() {
-  if (injected_failure()) [[unlikely]] return Err(Errno::kNoMem);
+  if (injected_failure()) [[unlikely]]
+    return Err(Errno::kNoMem);
   u32 index = 0;
   {
     MutexLock lock(mu_);

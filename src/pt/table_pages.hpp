@@ -46,7 +46,7 @@ class TableArena {
     Reuse reuse = Reuse::kNewestFirst;
   };
 
-  // Errors: kInval (base or size not aligned, size 0 or too large, base + size wraps), kNoMem (address space).
+  // Errors: kInval (base or size not aligned, size 0 or too large, range beyond 2^52), kNoMem (address space).
   static Result<std::unique_ptr<TableArena>> create(const Config& config);
   ~TableArena();
   TableArena(const TableArena&) = delete;

@@ -92,11 +92,8 @@ Result<void> mark_dirty(const Storage<F>& storage, const TopInfo& top, u64 va) {
     u64& slot = items[index_of<F>(va, level)];
     u64 seen = load_item(slot);
     switch (F::kind(seen, level)) {
-      case EntryKind::kEmpty:
-        return Err(Errno::kNoEnt);
-      case EntryKind::kTable:
-        items = storage.below(seen);
-        break;
+      case EntryKind::kEmpty: return Err(Errno::kNoEnt);
+      case EntryKind::kTable: items = storage.below(seen); break;
       case EntryKind::kLeaf: {
         const u64 marked = F::make_dirty(seen);
         if (seen == marked || swap_item(slot, seen, marked) || seen == marked) return {};

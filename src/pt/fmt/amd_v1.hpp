@@ -24,8 +24,8 @@ struct AmdV1 : FormatDefaults<12> {
   using Dirty = Bits<6, 6>;
   using NextLevel = Bits<11, 9>;
   using Address = Bits<51, 12>;
-  using ForceCoherent = Bits<60, 60>;  // FC
-  using Permission = Bits<62, 61>;     // IW, IR: the values of Access
+  using ForceCoherent = Bits<60, 60>;                   // FC
+  using Permission = Bits<62, 61>;                      // IW, IR: the values of Access
   static constexpr u64 kOwnSize = 0, kEncodedSize = 7;  // NextLevel of a leaf
   static constexpr u64 kBadSize = u64{1} << 39;
 
@@ -76,7 +76,10 @@ struct AmdV1 : FormatDefaults<12> {
       TableConfig{.name = "level 3, 32-bit OA", .top_level = 3, .va_bits = 64, .oa_bits = 32, .features = kForced},
       TableConfig{.name = "level 4", .top_level = 4, .va_bits = 64, .features = kForced},
       TableConfig{.name = "level 5", .top_level = 5, .va_bits = 64, .features = kForced},
-      TableConfig{.name = "level 2, no large entries", .top_level = 2, .va_bits = 64, .features = kForced,
+      TableConfig{.name = "level 2, no large entries",
+                  .top_level = 2,
+                  .va_bits = 64,
+                  .features = kForced,
                   .page_sizes = kPageSize},
   };
 };

@@ -25,9 +25,7 @@ struct VtdSecondStage : FormatDefaults<12> {
   // "AW", address width, of a context or PASID entry for a root at this level.
   static constexpr unsigned hardware_depth(unsigned top_level) { return top_level - 1; }
 
-  static constexpr u64 possible_sizes(unsigned level) {
-    return level <= kMaxLeafLevel ? u64{1} << item_lg2(level) : 0;
-  }
+  static constexpr u64 possible_sizes(unsigned level) { return level <= kMaxLeafLevel ? u64{1} << item_lg2(level) : 0; }
 
   static constexpr EntryKind kind(u64 item, unsigned level) {
     if (item == 0) return EntryKind::kEmpty;
@@ -61,9 +59,11 @@ struct VtdSecondStage : FormatDefaults<12> {
       TableConfig{.name = "4 levels, 47 bits", .top_level = 3, .va_bits = 47},
       TableConfig{.name = "5 levels", .top_level = 4, .va_bits = 57},
       TableConfig{.name = "4 levels, snooping", .top_level = 3, .va_bits = 48, .features = {Feature::kForceCoherence}},
-      TableConfig{.name = "4 levels, writeable only", .top_level = 3, .va_bits = 48,
-                  .features = {Feature::kForceWriteable}},
-      TableConfig{.name = "4 levels, walker does not snoop", .top_level = 3, .va_bits = 48,
+      TableConfig{
+          .name = "4 levels, writeable only", .top_level = 3, .va_bits = 48, .features = {Feature::kForceWriteable}},
+      TableConfig{.name = "4 levels, walker does not snoop",
+                  .top_level = 3,
+                  .va_bits = 48,
                   .features = {Feature::kNonCoherentWalk}},
       TableConfig{.name = "4 levels, no 1 GiB", .top_level = 3, .va_bits = 48, .page_sizes = 0x201000},
   };

@@ -123,7 +123,8 @@ TYPED_TEST(PtFormat, create_refuses_numbers_out_of_range) {
   EXPECT_EQ(refused([](TableConfig& c) { c.oa_bits = F::kMaxOaBits + 1; }), Errno::kInval);
   EXPECT_EQ(refused([](TableConfig& c) { c.top_level = F::kMinTopLevel - 1; }), F::kBadLevel);
   EXPECT_EQ(refused([](TableConfig& c) { c.top_level = F::kMaxTopLevel + 1; }), F::kBadLevel);
-  EXPECT_EQ(refused([](TableConfig& c) { c.features = {Feature::kSignExtend}; }), Errno::kOpNotSupp);
+  EXPECT_EQ(refused([](TableConfig& c) { c.features = {Feature::kSignExtend, Feature::kForceWriteable}; }),
+            Errno::kOpNotSupp);
   EXPECT_EQ(refused([](TableConfig& c) { c.page_sizes = 1; }), Errno::kInval);
   if (F::kForced != Features{}) {
     EXPECT_EQ(refused([](TableConfig& c) { c.features = {}; }), Errno::kOpNotSupp);

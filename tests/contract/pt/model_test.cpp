@@ -78,8 +78,7 @@ class Model {
 template <PageTableFormat F>
 class RandomRun {
  public:
-  RandomRun(Rig<F>& rig, u64 seed)
-      : rig_(rig), model_(rig.table->pgsize_bitmap()), random_(seed) {}
+  RandomRun(Rig<F>& rig, u64 seed) : rig_(rig), model_(rig.table->pgsize_bitmap()), random_(seed) {}
 
   void run(u64 operations) {
     for (u64 i = 0; i < operations && !::testing::Test::HasFailure(); ++i) {
@@ -174,7 +173,7 @@ class RandomRun {
 
 u64 operations() {
   const char* text = std::getenv("IOMMUFD_PT_RANDOM_OPS");
-  return text != nullptr ? std::strtoull(text, nullptr, 0) : 14'000;
+  return text != nullptr ? std::strtoull(text, nullptr, 0) : 11'000;
 }
 
 template <class F>

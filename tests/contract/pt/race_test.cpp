@@ -13,7 +13,7 @@ namespace iommufd::pt::test {
 namespace {
 
 // Rounds of the mappers: so many at least, and on until walkers have met mapped pages often enough.
-constexpr u64 kRounds = 1'000, kHits = 5'000, kMaxRounds = 200'000;
+constexpr u64 kRounds = 1'000, kHits = 2'000, kMaxRounds = 200'000;
 
 // Counts the walks of a few threads, as the transactions of a device: wait() returns when every walk that had begun
 // is over. The read-modify-writes are the fences that pt/table.hpp asks for.
@@ -50,7 +50,10 @@ class Churn {
   static constexpr u64 kSpan = kTableItems<F> * kGranule;
 
   Churn(TableArena& arena, const TableConfig& config, Walkers& walkers, u64 offset)
-      : arena_(arena), table_(std::move(PageTable<F>::create(arena, config)).value()), walkers_(walkers), offset_(offset) {}
+      : arena_(arena),
+        table_(std::move(PageTable<F>::create(arena, config)).value()),
+        walkers_(walkers),
+        offset_(offset) {}
 
   // What every translation of this table must say.
   void look(unsigned who, u64 at) {
@@ -89,7 +92,8 @@ class Churn {
   void map(u64 at, u64 length) {
     u64 mapped = 0;
     Gather gather(arena_);
-    ASSERT_TRUE(table_->map(Iova{kStart + at}, PhysAddr{kStart + at + offset_}, length, Access::kReadWrite, mapped, gather));
+    ASSERT_TRUE(
+        table_->map(Iova{kStart + at}, PhysAddr{kStart + at + offset_}, length, Access::kReadWrite, mapped, gather));
     flush(gather);
   }
   void unmap(u64 at, u64 length) {
@@ -164,7 +168,8 @@ TYPED_TEST(PtRace, mappers_of_different_ranges_share_tables) {
               u64 mapped = 0;
               Gather gather(*rig.arena);
               const u64 va = place + i * kGranule;
-              ASSERT_TRUE(rig.table->map(Iova{va}, PhysAddr{(i + 1) * kGranule}, kGranule, Access::kReadWrite, mapped, gather));
+              ASSERT_TRUE(
+                  rig.table->map(Iova{va}, PhysAddr{(i + 1) * kGranule}, kGranule, Access::kReadWrite, mapped, gather));
               ASSERT_TRUE(gather.empty());
               ASSERT_EQ(rig.table->iova_to_phys(Iova{va}), PhysAddr{(i + 1) * kGranule});
             }
@@ -215,7 +220,8 @@ TYPED_TEST(PtRace, no_dirty_bit_is_lost) {
       while (again) {
         again = left.load() != 0;  // one more reading after the last mark
         Gather gather(*rig.arena);
-        ASSERT_TRUE(rig.table->read_and_clear_dirty(Iova{0}, (kPages + 2) * kGranule, DirtyMode::kReadAndClear, sink, gather));
+        ASSERT_TRUE(
+            rig.table->read_and_clear_dirty(Iova{0}, (kPages + 2) * kGranule, DirtyMode::kReadAndClear, sink, gather));
       }
       for (u64 page = 1; page <= kPages; ++page) ASSERT_GT(sink.seen[page], 0u) << page;
     }

@@ -12,10 +12,11 @@
 #include "pt/fmt/amd_v1.hpp"
 #include "pt/fmt/vtd_second_stage.hpp"
 #include "pt/page_table.hpp"
+#include "tests/contract/pt/probe_format.hpp"
 
 namespace iommufd::pt::test {
 
-using Formats = ::testing::Types<AmdV1, VtdSecondStage>;
+using Formats = ::testing::Types<AmdV1, VtdSecondStage, Probe>;
 
 struct FormatName {
   template <class F>

@@ -304,6 +304,51 @@ TYPED_TEST(PtTable, each_item_of_an_entry_can_be_marked_dirty) {
   }
 }
 
+TYPED_TEST(PtTable, without_a_dirty_bit_nothing_is_dirty) {
+  using F = TypeParam;
+  if constexpr (!F::kTracksDirty) {
+    struct Sink : DirtySink {
+      void dirty(Iova, u64) override { ADD_FAILURE(); }
+    };
+    on_each_config<F>([](auto& rig) {
+      Sink sink;
+      Gather gather(*rig.arena);
+      ASSERT_TRUE(rig.map(0, 0, kPageSize));
+      EXPECT_FALSE(rig.table->tracks_dirty());
+      EXPECT_EQ(error_of(rig.table->set_dirty(Iova{0})), Errno::kNoEnt);
+      EXPECT_TRUE(rig.table->read_and_clear_dirty(Iova{0}, kPageSize, DirtyMode::kReadAndClear, sink, gather));
+      EXPECT_EQ(error_of(rig.table->read_and_clear_dirty(Iova{0}, 0, DirtyMode::kReadAndClear, sink, gather)),
+                Errno::kInval);
+    });
+  }
+}
+
+TYPED_TEST(PtTable, sign_extended_addresses_have_two_halves) {
+  using F = TypeParam;
+  if constexpr (F::kSupported.has(Feature::kSignExtend)) {
+    on_each_config<F>([](auto& rig) {
+      const u64 half = u64{1} << (rig.config.va_bits - 1);
+      const u64 last_page = ~u64{0} - kPageSize + 1;
+      if (!rig.config.features.has(Feature::kSignExtend)) {
+        EXPECT_EQ(rig.table->aperture(), (IovaRange{0, 2 * half - 1}));
+        EXPECT_EQ(error_of(rig.map(last_page, kPageSize, kPageSize)), Errno::kRange);
+        return;
+      }
+      EXPECT_EQ(rig.table->aperture(), (IovaRange{0, half - 1}));
+      EXPECT_EQ(error_of(rig.map(half, kPageSize, kPageSize)), Errno::kRange);
+      EXPECT_EQ(error_of(rig.map(half - kPageSize, 0, 2 * kPageSize)), Errno::kRange);
+      EXPECT_EQ(error_of(rig.map(-half - kPageSize, 0, 2 * kPageSize)), Errno::kRange);
+      for (const u64 va : {u64{0}, half - kPageSize, -half, last_page}) {
+        ASSERT_TRUE(rig.map(va, kPageSize, kPageSize));
+        EXPECT_EQ(rig.lookup(va + 1), (Translation{PhysAddr{kPageSize + 1}, Access::kReadWrite, kPageSize - 1}));
+      }
+      EXPECT_EQ(rig.lookup(half), std::nullopt);
+      for (const u64 va : {u64{0}, half - kPageSize, -half, last_page}) EXPECT_EQ(rig.unmap(va, kPageSize), kPageSize);
+      EXPECT_EQ(rig.count_leaf_items(), 0u);
+    });
+  }
+}
+
 TYPED_TEST(PtTable, tables_report_where_they_are) {
   on_each_config<TypeParam>([](auto& rig) {
     const u64 granule = size_of(TypeParam::kGranuleLg2);

@@ -52,7 +52,8 @@ map iova=1000 pa=12345000 len=1000 prot=R -> 0 mapped=1000
   T@100002000: [1]=0000000012345801
 aw=1
 )";
-  EXPECT_EQ(replay(table({.top_level = 2, .va_bits = 39, .features = {Feature::kForceCoherence}}), text), text.substr(1));
+  EXPECT_EQ(replay(table({.top_level = 2, .va_bits = 39, .features = {Feature::kForceCoherence}}), text),
+            text.substr(1));
 }
 
 TEST(VtdGolden, v28_5_level_with_force_writeable) {
@@ -67,7 +68,8 @@ aw=3
   T@100003000: [0]=0000000100004003
   T@100004000: [1]=0000000012345003
 )";
-  EXPECT_EQ(replay(table({.top_level = 4, .va_bits = 57, .features = {Feature::kForceWriteable}}), text), text.substr(1));
+  EXPECT_EQ(replay(table({.top_level = 4, .va_bits = 57, .features = {Feature::kForceWriteable}}), text),
+            text.substr(1));
 }
 
 TEST(VtdGolden, v29_4_level_with_a_47_bit_limit) {
