@@ -50,7 +50,6 @@ class Rig {
     ioas_->unmap_all().value();
     device_->unbind();
     ioas_ = {};
-    ctx_->destroy_unused();
     ::munmap(std::bit_cast<void*>(memory_), kPages * kPageSize);
   }
   Rig(const Rig&) = delete;

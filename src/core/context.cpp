@@ -20,7 +20,15 @@ std::size_t index_of(ObjectId id) { return std::to_underlying(id) - 1; }
 Context::Context(iommu::Platform& platform, LimitMode mode) : platform_(platform), limit_mode_(mode) {}
 
 Context::~Context() {
-  destroy_unused();
+  std::size_t count = 0;
+  {
+    const MutexLock lock(mu_);
+    count = slots_.size();
+  }
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (u32 id = 1; id <= count; ++id) progress |= destroy(ObjectId{id}).has_value();
+  }
   const MutexLock lock(mu_);
   for (const Slot& slot : slots_) IOMMUFD_ASSERT(!slot.taken);
 }
@@ -114,18 +122,6 @@ void Context::remove_when_idle(Object& object) {
     free_id_locked(object.id());
   }
   object.teardown();
-}
-
-void Context::destroy_unused() {
-  for (bool progress = true; progress;) {
-    progress = false;
-    std::size_t count = 0;
-    {
-      const MutexLock lock(mu_);
-      count = slots_.size();
-    }
-    for (u32 id = 1; id <= count; ++id) progress |= destroy(ObjectId{id}).has_value();
-  }
 }
 
 Result<void> Context::set_limit_mode(LimitMode mode) {

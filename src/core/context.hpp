@@ -73,10 +73,6 @@ class Context final : public RefCounted {
   // Ends an object whose owner outside (a driver) gives it up: waits for calls in flight, then removes it.
   // Pre: the caller has dropped its own use.
   void remove_when_idle(Object& object) IOMMUFD_EXCLUDES(mu_);
-  // The file was closed: destroys every object that nobody uses, again and again until nothing changes. What bound
-  // devices use goes when they do.
-  void destroy_unused() IOMMUFD_EXCLUDES(mu_);
-
   // Errors: kBusy while any id is taken (spec 3.9).
   Result<void> set_limit_mode(LimitMode mode) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] LimitMode limit_mode() IOMMUFD_EXCLUDES(mu_);
@@ -98,6 +94,7 @@ class Context final : public RefCounted {
     bool taken = false;
   };
 
+  // Destroys every object that nobody uses, again and again until none is left: leaves before what they depend on.
   ~Context() override;
   void free_id_locked(ObjectId id) IOMMUFD_REQUIRES(mu_);
   static void finish(Ref<Object> object);

@@ -122,6 +122,4 @@ Result<void> IommuFile::mmap(Call&, const MmapRequest& request) {
   return reject(Errno::kNxio, {"offset", request.offset, "no region starts there", "iommufd-core 1.12"});
 }
 
-void IommuFile::release() { ctx_->destroy_unused(); }
-
 }  // namespace iommufd::ioctl

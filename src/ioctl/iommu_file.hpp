@@ -18,7 +18,8 @@ class IommuFile final : public File {
   Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(Call& call, const MmapRequest& request) override;
-  void release() override;
+  // The context ends with its last reference: bound devices keep it, with every object in it (spec 1.11).
+  void release() override {}
   IommuFile* as_iommu() override { return this; }
 
   [[nodiscard]] const Ref<core::Context>& context() const { return ctx_; }
