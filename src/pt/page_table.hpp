@@ -131,8 +131,8 @@ Result<void> PageTable<F>::map(Iova iova, PhysAddr pa, u64 length, Access access
   }
 
   Run run{F::kGranuleLg2, 1};
-  constexpr u64 kGranule = u64{1} << F::kGranuleLg2;
-  if (length == kGranule && (pgsize_bitmap() & kGranule) != 0 && ((va | oa) & (kGranule - 1)) == 0) [[likely]] {
+  constexpr u64 granule = u64{1} << F::kGranuleLg2;
+  if (length == granule && (pgsize_bitmap() & granule) != 0 && ((va | oa) & (granule - 1)) == 0) [[likely]] {
     const TopInfo root = top();
     if (covers(root.level, va, last)) [[likely]] {
       const u64 leaf = F::make_leaf(oa, 0, F::kGranuleLg2, *permission);
@@ -226,7 +226,7 @@ Result<void> PageTable<F>::grow(const TopInfo& old, u64 va, u64 last, unsigned l
     store_item(arena.items(page)[0], F::make_table(next.root.raw(), next.level, storage_.features()));
     next.root = page;
   }
-  MutexLock lock(top_mu_);
+  const MutexLock lock(top_mu_);
   if (top() != old) return {};
   if (listener_ != nullptr) listener_->change_top(next);
   top_.store(pack(next), std::memory_order_release);

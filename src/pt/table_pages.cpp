@@ -44,7 +44,7 @@ TableArena::TableArena(const Config& config, std::byte* memory)
       reuse_(config.reuse),
       memory_(memory),
       links_(reinterpret_cast<u32*>(memory + config.size)),
-      delta_(reinterpret_cast<u64>(memory) - config.base.raw()) {}
+      items_(reinterpret_cast<u64>(memory) - config.base.raw()) {}
 
 TableArena::~TableArena() {
   IOMMUFD_ASSERT(pages_in_use() == 0);  // a table, or a Gather, outlived its arena
@@ -77,7 +77,7 @@ Result<PhysAddr> TableArena::allocate() {
     return Err(Errno::kNoMem);
   u32 index = 0;
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     const bool fresh_left = u64{fresh_} << kPageShift != size_;
     const bool reuse = free_.count != 0 && (reuse_ == Reuse::kNewestFirst || !fresh_left);
     if (!reuse) {
@@ -114,7 +114,7 @@ void TableArena::append(TablePageList& pages, TablePageList& from) {
 void TableArena::free(TablePageList& pages) {
   if (pages.count == 0) return;
   in_use_.fetch_sub(pages.count, std::memory_order_relaxed);
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   append(free_, pages);
 }
 

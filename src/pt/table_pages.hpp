@@ -34,6 +34,18 @@ struct TablePageList {
   u64 count = 0;
 };
 
+// The way from the physical address of a table to its items.
+class TableMemory {
+ public:
+  explicit TableMemory(u64 delta) : delta_(delta) {}
+  [[nodiscard]] u64* at(u64 table) const {
+    return reinterpret_cast<u64*>(table + delta_);  // NOLINT(performance-no-int-to-ptr): one addition is the point
+  }
+
+ private:
+  u64 delta_;  // pointer minus physical address
+};
+
 class TableArena {
  public:
   enum class Reuse {
@@ -63,9 +75,8 @@ class TableArena {
   void append(TablePageList& pages, TablePageList& from);
 
   // The items of a table. Pre: `page` was handed out by this arena.
-  [[nodiscard]] u64* items(PhysAddr page) const { return reinterpret_cast<u64*>(page.raw() + delta_); }
-  // What to add to the physical address of a table to get its items.
-  [[nodiscard]] u64 delta() const { return delta_; }
+  [[nodiscard]] u64* items(PhysAddr page) const { return items_.at(page.raw()); }
+  [[nodiscard]] TableMemory memory() const { return items_; }
   [[nodiscard]] PhysAddr base() const { return base_; }
   [[nodiscard]] u64 size() const { return size_; }
   [[nodiscard]] u64 pages_in_use() const { return in_use_.load(std::memory_order_relaxed); }
@@ -85,7 +96,7 @@ class TableArena {
   const Reuse reuse_;
   std::byte* const memory_;  // size_ bytes of pages, then one u32 link per page
   u32* const links_;         // next page of the list that a page is in; owned by the owner of the page
-  const u64 delta_;          // pointer minus physical address
+  const TableMemory items_;
   std::atomic<u64> in_use_{0};
   std::atomic<u64> fail_in_{0};
 

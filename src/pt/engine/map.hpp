@@ -17,11 +17,11 @@ namespace iommufd::pt {
 // table is missing or something is in the way: the general path finds out what.
 template <unsigned Level, PageTableFormat F>
 inline bool map_single(const Storage<F>& storage, u64* items, u64 va, u64 leaf) {
-  u64& slot = items[index_of<F>(va, Level)];
-  const u64 item = load_item(slot);
+  const unsigned index = index_of<F>(va, Level);
+  const u64 item = load_item(items[index]);
   if constexpr (Level == 0) {
     if (item != 0) return false;
-    store_item(slot, leaf);
+    store_item(items[index], leaf);
     return true;
   } else {
     if (F::kind(item, Level) != EntryKind::kTable) return false;

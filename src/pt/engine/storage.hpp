@@ -25,9 +25,9 @@ class Storage {
  public:
   static_assert(kTableItems<F> == kItemsPerPage, "a table is one page of the arena");
 
-  Storage(TableArena& arena, Features features) : arena_(arena), delta_(arena.delta()), features_(features) {}
+  Storage(TableArena& arena, Features features) : arena_(arena), memory_(arena.memory()), features_(features) {}
 
-  [[nodiscard]] u64* items(u64 table) const { return reinterpret_cast<u64*>(table + delta_); }
+  [[nodiscard]] u64* items(u64 table) const { return memory_.at(table); }
   // The table that a table item points to.
   [[nodiscard]] u64* below(u64 item) const { return items(F::table_address(item)); }
   [[nodiscard]] TableArena& arena() const { return arena_; }
@@ -57,7 +57,7 @@ class Storage {
 
  private:
   TableArena& arena_;
-  const u64 delta_;
+  const TableMemory memory_;
   const Features features_;
 };
 

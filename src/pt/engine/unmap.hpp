@@ -28,13 +28,13 @@ class Unmapper {
   // False at a hole.
   template <unsigned Level>
   bool clear(u64* items) {
-    constexpr u64 kSize = item_size<F>(Level);
+    constexpr u64 size = item_size<F>(Level);
     const unsigned first = index_of<F>(va_, Level);
-    const u64 more = (last_ - (va_ & ~(kSize - 1))) >> F::item_lg2(Level);  // items of the range after the first
+    const u64 more = (last_ - (va_ & ~(size - 1))) >> F::item_lg2(Level);  // items of the range after the first
     const unsigned end = first + static_cast<unsigned>(std::min<u64>(more, kTableItems<F> - 1 - first)) + 1;
-    if ((va_ & (kSize - 1)) != 0 && F::kind(load_item(items[first]), Level) == EntryKind::kLeaf) return false;
+    if ((va_ & (size - 1)) != 0 && F::kind(load_item(items[first]), Level) == EntryKind::kLeaf) return false;
 
-    unsigned known = first;  // the item that va_ is in
+    unsigned known = first;  // the item that va_ is in; NOLINT(misc-const-correctness): at level 0 it stays
     unsigned i = first;
     while (i < end) {
       const u64 item = load_item(items[i]);
@@ -47,9 +47,9 @@ class Unmapper {
       }
       if constexpr (Level > 0) {
         if (kind == EntryKind::kTable) {
-          va_ += u64{i - known} * kSize;
+          va_ += u64{i - known} * size;
           known = i;
-          const bool covered = (va_ & (kSize - 1)) == 0 && last_ - va_ >= kSize - 1;
+          const bool covered = (va_ & (size - 1)) == 0 && last_ - va_ >= size - 1;
           if (!clear<Level - 1>(storage_.below(item))) return false;
           if (covered) {
             store_item(items[i], 0);
@@ -61,7 +61,7 @@ class Unmapper {
       }
       break;
     }
-    va_ += u64{i - known} * kSize;
+    va_ += u64{i - known} * size;
     return i >= end;
   }
 
