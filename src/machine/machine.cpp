@@ -60,6 +60,16 @@ iommu::Instance& Machine::instance(iommu::Kind kind) {
   return *iommus_.emplace_back(std::make_unique<iommu::Instance>(kind, name_of(kind), platform_->tables()));
 }
 
+// Functions of one slot cannot be told apart without ACS between them: they share a group, as in Linux.
+u32 Machine::group_of(const iommu::Instance& instance, const pci::Bdf& bdf) {
+  for (const auto& other : devices_) {
+    const pci::Bdf& at = *other->spec.address;
+    if (other->physical.iommu == &instance && at.domain == bdf.domain && at.bus == bdf.bus && at.device == bdf.device)
+      return other->physical.group_id;
+  }
+  return next_group_++;
+}
+
 std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   const models::Kind* kind = models::find(spec.model);
   if (kind == nullptr)
@@ -78,7 +88,7 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   device->physical.port = device->port.get();
   if (behind) {
     device->physical.iommu = &instance(iommu_kind);
-    device->physical.group_id = next_group_++;
+    device->physical.group_id = group_of(*device->physical.iommu, *spec.address);
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 

@@ -2,7 +2,8 @@
 // The composition: physical memory, IOMMUs, PCI functions with their models, and the VFIO devices that came of them,
 // built from a MachineSpec by one thread and constant afterwards.
 //
-// Every device behind an IOMMU has a group of its own (ACS everywhere); all devices of one IOMMU kind share one IOMMU.
+// The functions of one slot behind an IOMMU share a group, every other device behind one has its own; all devices of one
+// kind of IOMMU share one IOMMU.
 #pragma once
 
 #include <expected>
@@ -52,6 +53,7 @@ class Machine {
   explicit Machine(NoiommuMode noiommu) : noiommu_(noiommu) {}
   std::expected<void, std::string> add(const DeviceSpec& spec);
   iommu::Instance& instance(iommu::Kind kind);
+  u32 group_of(const iommu::Instance& instance, const pci::Bdf& bdf);
 
   const NoiommuMode noiommu_;
   FaultReport faults_;

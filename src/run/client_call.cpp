@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <string_view>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
 #include <utility>
 
 #include "base/sys.hpp"
@@ -21,19 +24,16 @@ class NoMemory final : public mem::AddressSpace {
   std::byte* direct(UserVa) override { return nullptr; }
 };
 
-// "CapEff:\t000001ffffffffff" of /proc/TID/status. Nothing when it cannot be read: a caller that is gone has none.
+// The effective capabilities of a thread, now. None when they cannot be read: a caller that is gone has none.
 u64 effective_capabilities(pid_t tid) {
-  const Result<std::string> status = sys::read_file(fmt::format("/proc/{}/status", tid));
-  constexpr std::string_view kKey = "\nCapEff:\t";
-  const std::size_t at = status ? status->find(kKey) : std::string::npos;
-  u64 mask = 0;
-  if (at != std::string::npos)
-    std::from_chars(status->data() + at + kKey.size(), status->data() + status->size(), mask, 16);
-  return mask;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, tid};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return 0;
+  return u64{data[1].effective} << 32 | data[0].effective;
 }
 
 ino_t user_namespace(const std::string& process) {
-  struct stat st {};
+  struct stat st{};
   return ::stat(fmt::format("/proc/{}/ns/user", process).c_str(), &st) == 0 ? st.st_ino : 0;
 }
 
@@ -63,16 +63,26 @@ Ref<mem::AddressSpace> ClientCall::memory() {
   return std::move(*memory);
 }
 
+bool ClientCall::has_capability(mem::Capability cap) {
+  return (effective_capabilities(scope_.tid()) & (u64{1} << std::to_underlying(cap))) != 0 &&
+         in_our_user_namespace(scope_.tid(), runtime_.client_user_namespace);
+}
+
 bool ClientCall::capable(mem::Capability cap) {
-  const u64 bit = u64{1} << std::to_underlying(cap);
-  switch (runtime_.options.caps.kind) {
+  const Options& options = runtime_.options;
+  if (cap == mem::Capability::kIpcLock) {
+    // It grants no operation, it lifts the limit of locked memory: --memlock comes first, and "all", which is there so
+    // that nothing is refused for want of root, does not switch the limit off.
+    if (options.memlock.kind == MemlockPolicy::Kind::kSize) return false;
+    if (options.caps.kind == CapsPolicy::Kind::kAll) return has_capability(cap);
+  }
+  switch (options.caps.kind) {
     case CapsPolicy::Kind::kAll: return true;
     case CapsPolicy::Kind::kNone: return false;
-    case CapsPolicy::Kind::kList: return (runtime_.options.caps.mask & bit) != 0;
+    case CapsPolicy::Kind::kList: return (options.caps.mask & (u64{1} << std::to_underlying(cap))) != 0;
     case CapsPolicy::Kind::kReal: break;
   }
-  return (effective_capabilities(scope_.tid()) & bit) != 0 &&
-         in_our_user_namespace(scope_.tid(), runtime_.client_user_namespace);
+  return has_capability(cap);
 }
 
 Result<Fd> ClientCall::descriptor(int fd) {

@@ -14,7 +14,7 @@ namespace iommufd::run {
 // a close by another thread is seen when the call is over, as in the kernel.
 struct Identified {
   Fd duplicate;
-  struct stat attributes {};
+  struct stat attributes{};
   Ref<OpenFile> ours;  // null: somebody else's file
 };
 
@@ -38,6 +38,8 @@ class ClientCall final : public ioctl::Call {
   [[nodiscard]] const CallScope& scope() const { return scope_; }
 
  private:
+  // What the calling thread really has, in our user namespace.
+  bool has_capability(mem::Capability cap);
   ClientCall(const Runtime& runtime, CallScope& scope, Ref<Task> task)
       : runtime_(runtime), scope_(scope), task_(std::move(task)) {}
   const Runtime& runtime_;

@@ -65,7 +65,9 @@ PathTree describe(machine::Machine& machine) {
   u32 opener = kIommuOpener;
   for (const auto& device : machine.devices()) {
     info.devices.push_back(describe(*device, ++opener));
-    if (device->physical.is_noiommu()) continue;
+    if (device->physical.is_noiommu() ||
+        std::ranges::find(info.groups, device->physical.group_id, &GroupInfo::id) != info.groups.end())
+      continue;
     GroupInfo group;
     group.id = device->physical.group_id;
     for (const IovaRange& r : device->physical.reserved) group.reserved.push_back({r.start, r.last, "msi"});
