@@ -44,7 +44,11 @@ Answer Dispatcher::answer(CallScope& scope) {
     case SYS_faccessat:
     case SYS_faccessat2:
     case SYS_readlink:
-    case SYS_readlinkat: return paths_.handle(scope);
+    case SYS_readlinkat:
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+    case SYS_listxattr:
+    case SYS_llistxattr: return paths_.handle(scope);
     case SYS_fstat: return handle_fstat(runtime_, scope, n.int_arg(0), n.arg(1));
     case SYS_execve:
     case SYS_execveat: runtime_.processes.before_exec(scope); return Answer::go_on();

@@ -71,7 +71,8 @@ Result<void> check_access(const struct stat& st, u32 wanted) {
 }
 
 std::string proc_link(const CallScope& scope, int dirfd) {
-  return dirfd == AT_FDCWD ? fmt::format("/proc/{}/cwd", scope.tid()) : fmt::format("/proc/{}/fd/{}", scope.tid(), dirfd);
+  return dirfd == AT_FDCWD ? fmt::format("/proc/{}/cwd", scope.tid())
+                           : fmt::format("/proc/{}/fd/{}", scope.tid(), dirfd);
 }
 
 }  // namespace
@@ -127,10 +128,17 @@ Result<PathCalls::Request> PathCalls::decode(const CallScope& scope) {
   r.path_at = n.arg(1);
   switch (n.data.nr) {
     case SYS_open:
-      return Request{.op = Op::kOpen, .dirfd = AT_FDCWD, .path_at = n.arg(0), .flags = n.int_arg(1),
-                     .mode = static_cast<u32>(n.arg(2)), .follow = (n.int_arg(1) & O_NOFOLLOW) == 0};
+      return Request{.op = Op::kOpen,
+                     .dirfd = AT_FDCWD,
+                     .path_at = n.arg(0),
+                     .flags = n.int_arg(1),
+                     .mode = static_cast<u32>(n.arg(2)),
+                     .follow = (n.int_arg(1) & O_NOFOLLOW) == 0};
     case SYS_creat:
-      return Request{.op = Op::kOpen, .dirfd = AT_FDCWD, .path_at = n.arg(0), .flags = O_CREAT | O_WRONLY | O_TRUNC,
+      return Request{.op = Op::kOpen,
+                     .dirfd = AT_FDCWD,
+                     .path_at = n.arg(0),
+                     .flags = O_CREAT | O_WRONLY | O_TRUNC,
                      .mode = static_cast<u32>(n.arg(1))};
     case SYS_openat:
       r.flags = n.int_arg(2);
@@ -148,8 +156,8 @@ Result<PathCalls::Request> PathCalls::decode(const CallScope& scope) {
     }
     case SYS_stat:
     case SYS_lstat:
-      return Request{.op = Op::kStat, .dirfd = AT_FDCWD, .path_at = n.arg(0), .out_at = n.arg(1),
-                     .follow = n.data.nr == SYS_stat};
+      return Request{
+          .op = Op::kStat, .dirfd = AT_FDCWD, .path_at = n.arg(0), .out_at = n.arg(1), .follow = n.data.nr == SYS_stat};
     case SYS_newfstatat:
       r.op = Op::kStat;
       r.out_at = n.arg(2);
@@ -169,8 +177,19 @@ Result<PathCalls::Request> PathCalls::decode(const CallScope& scope) {
       r.flags = n.data.nr == SYS_faccessat2 ? n.int_arg(3) : 0;
       break;
     case SYS_readlink:
-      return Request{.op = Op::kReadlink, .dirfd = AT_FDCWD, .path_at = n.arg(0), .out_at = n.arg(1),
-                     .out_size = n.arg(2), .follow = false};
+      return Request{.op = Op::kReadlink,
+                     .dirfd = AT_FDCWD,
+                     .path_at = n.arg(0),
+                     .out_at = n.arg(1),
+                     .out_size = n.arg(2),
+                     .follow = false};
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+      return Request{.op = Op::kGetXattr, .dirfd = AT_FDCWD, .path_at = n.arg(0), .follow = n.data.nr == SYS_getxattr};
+    case SYS_listxattr:
+    case SYS_llistxattr:
+      return Request{
+          .op = Op::kListXattr, .dirfd = AT_FDCWD, .path_at = n.arg(0), .follow = n.data.nr == SYS_listxattr};
     case SYS_readlinkat:
       r.op = Op::kReadlink;
       r.out_at = n.arg(2);
@@ -212,7 +231,7 @@ std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const R
   if (!named_like_ours && !maybe_mirror) return {};
   const std::string link = proc_link(scope, request.dirfd);
   if (maybe_mirror) {
-    struct stat st {};
+    struct stat st{};
     if (::stat(link.c_str(), &st) != 0) return {};
     if (const std::optional<std::string> directory = runtime_.view.path_of(st))
       return Place{join(*directory, path), false};
@@ -230,6 +249,8 @@ Answer PathCalls::answer(CallScope& scope, const Request& request, const Lookup&
       return Answer::fail(Errno::kInval);
     return put_link(scope, request, found.node->target());
   }
+  if (request.op == Op::kGetXattr) return Answer::fail(Errno::kNoData);  // none of ours has any
+  if (request.op == Op::kListXattr) return Answer::of(0);
   const Result<struct stat> st = runtime_.view.stat(found);
   if (!st) return Answer::fail(st.error());
   if (request.op == Op::kAccess) return Answer::from(check_access(*st, request.mode));
@@ -245,7 +266,8 @@ Answer PathCalls::open(CallScope& scope, const Request& request, const Lookup& f
 }
 
 Answer PathCalls::open_directory(CallScope& scope, const Request& request, const Lookup& found) {
-  if ((request.flags & O_CREAT) != 0) return Answer::fail((request.flags & O_EXCL) != 0 ? Errno::kExist : Errno::kIsDir);
+  if ((request.flags & O_CREAT) != 0)
+    return Answer::fail((request.flags & O_EXCL) != 0 ? Errno::kExist : Errno::kIsDir);
   if ((request.flags & O_PATH) == 0 && (request.flags & O_ACCMODE) != O_RDONLY) return Answer::fail(Errno::kIsDir);
   const Result<Fd> fd = runtime_.view.open_directory(found.path, request.flags);
   if (!fd) return Answer::fail(fd.error());
@@ -268,14 +290,14 @@ Answer PathCalls::do_here(CallScope& scope, const Request& request, const std::s
       const Result<int> opened = sys::check(::open(path.c_str(), request.flags | O_CLOEXEC | O_NOCTTY, request.mode));
       if (!opened) return Answer::fail(opened.error());
       const Fd fd(*opened);
-      const Result<int> given = runtime_.listener.install_descriptor(
-          scope.notification().id, fd.get(), -1,
-          (request.flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+      const Result<int> given =
+          runtime_.listener.install_descriptor(scope.notification().id, fd.get(), -1,
+                                               (request.flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
       return given ? Answer::of(*given) : Answer::fail(given.error());
     }
     case Op::kStat:
     case Op::kStatx: {
-      struct stat st {};
+      struct stat st{};
       if (::fstatat(AT_FDCWD, path.c_str(), &st, nofollow) != 0) return Answer::fail(sys::last_errno());
       return put_stat(scope, request, st);
     }
@@ -288,6 +310,8 @@ Answer PathCalls::do_here(CallScope& scope, const Request& request, const std::s
       const Result<std::string> target = sys::read_link(path);
       return target ? put_link(scope, request, *target) : Answer::fail(target.error());
     }
+    case Op::kGetXattr: return Answer::fail(Errno::kNoData);
+    case Op::kListXattr: return Answer::of(0);
   }
   return Answer::go_on();
 }
@@ -315,12 +339,15 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
       return put_stat(scope, request, file.attributes());
     case Op::kAccess: return Answer::from(check_access(file.attributes(), request.mode));
     case Op::kReadlink: return put_link(scope, request, file.path());
+    case Op::kGetXattr: return Answer::fail(Errno::kNoData);
+    case Op::kListXattr: return Answer::of(0);
   }
   return {};
 }
 
 Answer PathCalls::put_stat(const CallScope& scope, const Request& request, const struct stat& st) {
-  return Answer::from(request.op == Op::kStatx ? scope.put(request.out_at, statx_of(st)) : scope.put(request.out_at, st));
+  return Answer::from(request.op == Op::kStatx ? scope.put(request.out_at, statx_of(st))
+                                               : scope.put(request.out_at, st));
 }
 
 Answer PathCalls::put_link(const CallScope& scope, const Request& request, std::string_view target) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// System calls on paths: open, stat, access, readlink and their kin. Most concern files that are none of ours; the way to
+// System calls on paths: open, stat, access, readlink, getxattr and their kin. Most concern files that are none of ours; the way to
 // "go on" is therefore short: one read of the path, one look into the tree.
 //
 // A path is ours when the tree finds it from the root. Relative paths are put behind their directory only when that can
@@ -25,17 +25,17 @@ class PathCalls {
   Answer handle(CallScope& scope);
 
  private:
-  enum class Op : u8 { kOpen, kStat, kStatx, kAccess, kReadlink };
+  enum class Op : u8 { kOpen, kStat, kStatx, kAccess, kReadlink, kGetXattr, kListXattr };
   struct Request {
     Op op = Op::kOpen;
     int dirfd = 0;
     u64 path_at = 0;
-    int flags = 0;       // open flags, or AT_*
-    u32 mode = 0;        // of open, or what access asks for
-    u64 out_at = 0;      // stat buffer, readlink buffer
-    u64 out_size = 0;    // of the readlink buffer
+    int flags = 0;               // open flags, or AT_*
+    u32 mode = 0;                // of open, or what access asks for
+    u64 out_at = 0;              // stat buffer, readlink buffer
+    u64 out_size = 0;            // of the readlink buffer
     bool by_descriptor = false;  // AT_EMPTY_PATH: the descriptor itself when the path is empty
-    bool follow = true;  // the last symlink
+    bool follow = true;          // the last symlink
   };
   // A path, from the root, and whether the kernel would find the same under the client's spelling of it.
   struct Place {
