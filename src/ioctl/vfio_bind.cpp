@@ -16,7 +16,8 @@ Result<Ref<core::Context>> find_iommufd(Call& call, s32 fd) {
   const Ref<File> file = IOMMUFD_TRY(call.resolve(fd));
   IommuFile* iommufd = file ? file->as_iommu() : nullptr;
   if (iommufd == nullptr) {
-    return reject(Errno::kBadFd, {"iommufd", static_cast<u64>(fd), "must be an open of /dev/iommu", "vfio-device 5 row 12"});
+    return reject(Errno::kBadFd,
+                  {"iommufd", static_cast<u64>(fd), "must be an open of /dev/iommu", "vfio-device 5 row 12"});
   }
   return iommufd->context();
 }
@@ -41,7 +42,8 @@ Result<void> VfioDeviceFile::bind(Call& call, UserVa arg) {
   }
   abi::VfioBindIommufd cmd = IOMMUFD_TRY(copy_in<abi::VfioBindIommufd>(bytes, argsz));
   if (cmd.iommufd < 0) {
-    return reject(Errno::kInval, {"iommufd", static_cast<u64>(cmd.iommufd), "must be a descriptor", "vfio-device 5 row 4"});
+    return reject(Errno::kInval,
+                  {"iommufd", static_cast<u64>(cmd.iommufd), "must be a descriptor", "vfio-device 5 row 4"});
   }
   if ((cmd.flags & ~cmd.kToken) != 0) return unknown_flags(cmd.flags);
 
@@ -67,7 +69,8 @@ Result<void> VfioDeviceFile::attach(Call& call, Busy& device, UserVa arg) {
   core::Pasid pasid = core::kRid;
   if ((cmd.flags & cmd.kPasid) != 0) {
     if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
-    pasid = IOMMUFD_TRY(copy_in<abi::VfioAttachIommufdPt>(bytes, sizeof cmd)).pasid;
+    pasid = IOMMUFD_TRY(copy_in<abi::VfioAttachIommufdPt>(bytes, sizeof cmd))
+    .pasid;
   }
   cmd.pt_id = std::to_underlying(IOMMUFD_TRY(device.attach(pasid, ObjectId{cmd.pt_id})));
   const Result<void> told = call.memory()->write(advance(arg, offsetof(abi::VfioAttachIommufdPt, pt_id)),
@@ -83,7 +86,8 @@ Result<void> VfioDeviceFile::detach(Call& call, Busy& device, UserVa arg) {
   core::Pasid pasid = core::kRid;
   if ((cmd.flags & cmd.kPasid) != 0) {
     if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
-    pasid = IOMMUFD_TRY(copy_in<abi::VfioDetachIommufdPt>(bytes, sizeof cmd)).pasid;
+    pasid = IOMMUFD_TRY(copy_in<abi::VfioDetachIommufdPt>(bytes, sizeof cmd))
+    .pasid;
   }
   device.detach(pasid);
   return {};

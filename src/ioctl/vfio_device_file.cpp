@@ -29,30 +29,18 @@ Result<s64> VfioDeviceFile::ioctl(Call& call, u32 cmd, u64 arg) {
 
   Busy device = IOMMUFD_TRY(file_->enter());
   switch (command) {
-    case abi::VfioCommand::kAttachIommufdPt:
-      return zero(attach(call, device, at));
-    case abi::VfioCommand::kDetachIommufdPt:
-      return zero(detach(call, device, at));
-    case abi::VfioCommand::kGetInfo:
-      return zero(get_info(call, at));
-    case abi::VfioCommand::kGetRegionInfo:
-      return zero(get_region_info(call, at));
-    case abi::VfioCommand::kGetIrqInfo:
-      return zero(get_irq_info(call, at));
-    case abi::VfioCommand::kSetIrqs:
-      return zero(set_irqs(call, device, at));
-    case abi::VfioCommand::kReset:
-      return zero(device.reset());
-    case abi::VfioCommand::kGetPciHotResetInfo:
-      return zero(get_hot_reset_info(call, device, at));
-    case abi::VfioCommand::kPciHotReset:
-      return zero(hot_reset(call, device, at));
-    case abi::VfioCommand::kIoeventfd:
-      return zero(set_ioeventfd(call, device, at));
-    case abi::VfioCommand::kFeature:
-      return zero(feature(call, device, at));
-    case abi::VfioCommand::kBindIommufd:
-      break;
+    case abi::VfioCommand::kAttachIommufdPt: return zero(attach(call, device, at));
+    case abi::VfioCommand::kDetachIommufdPt: return zero(detach(call, device, at));
+    case abi::VfioCommand::kGetInfo: return zero(get_info(call, at));
+    case abi::VfioCommand::kGetRegionInfo: return zero(get_region_info(call, at));
+    case abi::VfioCommand::kGetIrqInfo: return zero(get_irq_info(call, at));
+    case abi::VfioCommand::kSetIrqs: return zero(set_irqs(call, device, at));
+    case abi::VfioCommand::kReset: return zero(device.reset());
+    case abi::VfioCommand::kGetPciHotResetInfo: return zero(get_hot_reset_info(call, device, at));
+    case abi::VfioCommand::kPciHotReset: return zero(hot_reset(call, device, at));
+    case abi::VfioCommand::kIoeventfd: return zero(set_ioeventfd(call, device, at));
+    case abi::VfioCommand::kFeature: return zero(feature(call, device, at));
+    case abi::VfioCommand::kBindIommufd: break;
   }
   return reject(Errno::kNoTty, {"cmd", cmd, "is no command of a VFIO device", "vfio-device 2"});
 }
@@ -104,30 +92,18 @@ Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique
 
 const char* vfio_command_name(u32 cmd) {
   switch (static_cast<abi::VfioCommand>(cmd)) {
-    case abi::VfioCommand::kGetInfo:
-      return "VFIO_DEVICE_GET_INFO";
-    case abi::VfioCommand::kGetRegionInfo:
-      return "VFIO_DEVICE_GET_REGION_INFO";
-    case abi::VfioCommand::kGetIrqInfo:
-      return "VFIO_DEVICE_GET_IRQ_INFO";
-    case abi::VfioCommand::kSetIrqs:
-      return "VFIO_DEVICE_SET_IRQS";
-    case abi::VfioCommand::kReset:
-      return "VFIO_DEVICE_RESET";
-    case abi::VfioCommand::kGetPciHotResetInfo:
-      return "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO";
-    case abi::VfioCommand::kPciHotReset:
-      return "VFIO_DEVICE_PCI_HOT_RESET";
-    case abi::VfioCommand::kIoeventfd:
-      return "VFIO_DEVICE_IOEVENTFD";
-    case abi::VfioCommand::kFeature:
-      return "VFIO_DEVICE_FEATURE";
-    case abi::VfioCommand::kBindIommufd:
-      return "VFIO_DEVICE_BIND_IOMMUFD";
-    case abi::VfioCommand::kAttachIommufdPt:
-      return "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
-    case abi::VfioCommand::kDetachIommufdPt:
-      return "VFIO_DEVICE_DETACH_IOMMUFD_PT";
+    case abi::VfioCommand::kGetInfo: return "VFIO_DEVICE_GET_INFO";
+    case abi::VfioCommand::kGetRegionInfo: return "VFIO_DEVICE_GET_REGION_INFO";
+    case abi::VfioCommand::kGetIrqInfo: return "VFIO_DEVICE_GET_IRQ_INFO";
+    case abi::VfioCommand::kSetIrqs: return "VFIO_DEVICE_SET_IRQS";
+    case abi::VfioCommand::kReset: return "VFIO_DEVICE_RESET";
+    case abi::VfioCommand::kGetPciHotResetInfo: return "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO";
+    case abi::VfioCommand::kPciHotReset: return "VFIO_DEVICE_PCI_HOT_RESET";
+    case abi::VfioCommand::kIoeventfd: return "VFIO_DEVICE_IOEVENTFD";
+    case abi::VfioCommand::kFeature: return "VFIO_DEVICE_FEATURE";
+    case abi::VfioCommand::kBindIommufd: return "VFIO_DEVICE_BIND_IOMMUFD";
+    case abi::VfioCommand::kAttachIommufdPt: return "VFIO_DEVICE_ATTACH_IOMMUFD_PT";
+    case abi::VfioCommand::kDetachIommufdPt: return "VFIO_DEVICE_DETACH_IOMMUFD_PT";
   }
   return nullptr;
 }

@@ -57,8 +57,7 @@ Result<void> VfioDeviceFile::feature(Call& call, Busy& device, UserVa arg) {
       if (IOMMUFD_TRY(check_set_only(cmd, 0)) == Next::kDone) return {};
       device.exit_low_power();
       return {};
-    case VfioFeatureIndex::kMigPrecopyInfoV2:
-      return bad("flags", cmd.flags, "the device cannot migrate");
+    case VfioFeatureIndex::kMigPrecopyInfoV2: return bad("flags", cmd.flags, "the device cannot migrate");
   }
   return reject(Errno::kNoTty, {"flags", cmd.flags, "the device does not have this feature", "vfio-device 16"});
 }

@@ -39,8 +39,8 @@ Result<void> VfioDeviceFile::get_region_info(Call& call, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(abi::VfioRegionInfo));
   abi::VfioRegionInfo info = IOMMUFD_TRY(copy_in_minimum<abi::VfioRegionInfo>(bytes, "vfio-device 8"));
   const vfio::RegionInfo region = IOMMUFD_TRY(vfio::region_info(file_->function(), info.index));
-  info.flags = (region.readable ? info.kRead : 0) | (region.writable ? info.kWrite : 0) |
-               (region.mappable ? info.kMmap : 0);
+  info.flags =
+      (region.readable ? info.kRead : 0) | (region.writable ? info.kWrite : 0) | (region.mappable ? info.kMmap : 0);
   info.size = region.size;
   info.offset = region.offset;
   CapChain chain(sizeof info);

@@ -28,14 +28,10 @@ vfio::IrqEventfd fetch(Call& call, s32 number) {
 
 vfio::IrqAction action_of(u32 flags) {
   switch (flags & VfioIrqSet::kAllActions) {
-    case VfioIrqSet::kActionMask:
-      return vfio::IrqAction::kMask;
-    case VfioIrqSet::kActionUnmask:
-      return vfio::IrqAction::kUnmask;
-    case VfioIrqSet::kActionTrigger:
-      return vfio::IrqAction::kTrigger;
-    default:
-      return vfio::IrqAction::kOther;
+    case VfioIrqSet::kActionMask: return vfio::IrqAction::kMask;
+    case VfioIrqSet::kActionUnmask: return vfio::IrqAction::kUnmask;
+    case VfioIrqSet::kActionTrigger: return vfio::IrqAction::kTrigger;
+    default: return vfio::IrqAction::kOther;
   }
 }
 
@@ -65,9 +61,7 @@ Result<void> VfioDeviceFile::set_irqs(Call& call, Busy& device, UserVa arg) {
   vfio::IrqRequest request{.index = index, .action = action_of(cmd.flags), .start = cmd.start, .count = cmd.count};
   const u64 room = cmd.argsz - VfioIrqSet::kMinSize;
   switch (cmd.flags & VfioIrqSet::kAllData) {
-    case VfioIrqSet::kDataNone:
-      request.data = vfio::IrqData::kNone;
-      break;
+    case VfioIrqSet::kDataNone: request.data = vfio::IrqData::kNone; break;
     case VfioIrqSet::kDataBool:
       request.data = vfio::IrqData::kBool;
       if (room < cmd.count) return bad("argsz", cmd.argsz, "must hold count bools");
@@ -80,8 +74,7 @@ Result<void> VfioDeviceFile::set_irqs(Call& call, Busy& device, UserVa arg) {
         request.eventfds.push_back(fetch(call, number));
       }
       break;
-    default:
-      return bad("flags", cmd.flags, "must have exactly one kind of data");
+    default: return bad("flags", cmd.flags, "must have exactly one kind of data");
   }
   return device.set_irqs(std::move(request));
 }

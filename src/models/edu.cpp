@@ -93,26 +93,16 @@ pci::PollOutcome Edu::poll() {
 
 u64 Edu::read_register(u64 offset) const {
   switch (offset) {
-    case edu::kId:
-      return edu::kIdValue;
-    case edu::kLiveness:
-      return regs_.liveness;
-    case edu::kFactorial:
-      return regs_.factorial;
-    case edu::kStatus:
-      return regs_.status;
-    case edu::kIrqStatus:
-      return regs_.irq_status;
-    case edu::kDmaSource:
-      return regs_.dma_source;
-    case edu::kDmaDest:
-      return regs_.dma_dest;
-    case edu::kDmaCount:
-      return regs_.dma_count;
-    case edu::kDmaCommand:
-      return regs_.dma_command;
-    default:
-      return kAllOnes;
+    case edu::kId: return edu::kIdValue;
+    case edu::kLiveness: return regs_.liveness;
+    case edu::kFactorial: return regs_.factorial;
+    case edu::kStatus: return regs_.status;
+    case edu::kIrqStatus: return regs_.irq_status;
+    case edu::kDmaSource: return regs_.dma_source;
+    case edu::kDmaDest: return regs_.dma_dest;
+    case edu::kDmaCount: return regs_.dma_count;
+    case edu::kDmaCommand: return regs_.dma_command;
+    default: return kAllOnes;
   }
 }
 
@@ -124,19 +114,13 @@ void Edu::write_register(u64 offset, u64 value) {
       regs_.liveness = ~low;
       show32(offset, regs_.liveness);
       break;
-    case edu::kFactorial:
-      compute_factorial(low, regs_.factorial);
-      break;
+    case edu::kFactorial: compute_factorial(low, regs_.factorial); break;
     case edu::kStatus:
       regs_.status = (regs_.status & ~edu::kStatusIrqFactorial) | (low & edu::kStatusIrqFactorial);
       show32(offset, regs_.status);
       break;
-    case edu::kIrqRaise:
-      raise(low);
-      break;
-    case edu::kIrqAck:
-      acknowledge(low);
-      break;
+    case edu::kIrqRaise: raise(low); break;
+    case edu::kIrqAck: acknowledge(low); break;
     case edu::kDmaSource:
       if (busy) break;
       regs_.dma_source = value;
@@ -157,8 +141,7 @@ void Edu::write_register(u64 offset, u64 value) {
       start_dma(value);
       show64(offset, regs_.dma_command);
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -281,14 +264,15 @@ void Edu::transfer(const EduRegisters& regs) noexcept {
   const u64 end = start + regs.dma_count;
   const u64 limit = edu::kBuffer + edu::kBufferSize - (config_.last_buffer_byte_usable ? 0 : 1);
   if (start < edu::kBuffer || start >= edu::kBuffer + edu::kBufferSize || end <= start || end > limit) {
-    ports_.note(fmt::format("DMA of {} bytes at device address {:#x} is outside its buffer [{:#x}, {:#x}): nothing moved",
-                            regs.dma_count, start, edu::kBuffer, limit));
+    ports_.note(
+        fmt::format("DMA of {} bytes at device address {:#x} is outside its buffer [{:#x}, {:#x}): nothing moved",
+                    regs.dma_count, start, edu::kBuffer, limit));
     return;
   }
   const u64 address = bus & dma_mask_;
   if (address != bus) {
-    ports_.note(fmt::format("DMA address {:#x} is above the mask of {} bits: {:#x} is used", bus,
-                            config_.dma_mask_bits, address));
+    ports_.note(fmt::format("DMA address {:#x} is above the mask of {} bits: {:#x} is used", bus, config_.dma_mask_bits,
+                            address));
   }
   const std::span<std::byte> window(buffer_.data() + (start - edu::kBuffer), regs.dma_count);
   if (to_memory) {

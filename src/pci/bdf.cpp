@@ -37,8 +37,6 @@ std::optional<Bdf> Bdf::parse(std::string_view text) {
   return Bdf{static_cast<u16>(domain), static_cast<u8>(*bus), static_cast<u8>(*device), static_cast<u8>(*function)};
 }
 
-std::string Bdf::str() const {
-  return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", domain, bus, device, function);
-}
+std::string Bdf::str() const { return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", domain, bus, device, function); }
 
 }  // namespace iommufd::pci

@@ -6,14 +6,14 @@
 
 namespace iommufd::pci::reg {
 
-inline constexpr u32 kConfigSize = 256;      // conventional
-inline constexpr u32 kHeaderSize = 64;       // type 0 header
+inline constexpr u32 kConfigSize = 256;  // conventional
+inline constexpr u32 kHeaderSize = 64;   // type 0 header
 inline constexpr u32 kCapStart = kHeaderSize;
 
 inline constexpr u32 kVendor = 0x00, kDevice = 0x02, kCommand = 0x04, kStatus = 0x06, kRevision = 0x08, kClass = 0x09,
                      kCacheLine = 0x0c, kLatency = 0x0d, kHeaderType = 0x0e, kBist = 0x0f, kBar0 = 0x10, kCis = 0x28,
-                     kSubsystemVendor = 0x2c, kSubsystem = 0x2e, kRom = 0x30, kCapPointer = 0x34,
-                     kInterruptLine = 0x3c, kInterruptPin = 0x3d;
+                     kSubsystemVendor = 0x2c, kSubsystem = 0x2e, kRom = 0x30, kCapPointer = 0x34, kInterruptLine = 0x3c,
+                     kInterruptPin = 0x3d;
 
 inline constexpr u16 kCommandIo = 1 << 0, kCommandMemory = 1 << 1, kCommandMaster = 1 << 2,
                      kCommandIntxDisable = 1 << 10;

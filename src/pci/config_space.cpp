@@ -98,9 +98,8 @@ void ConfigSpace::add_msi(const MsiSpec& msi) {
 }
 
 u32 ConfigSpace::link(u8 id, u32 body) {
-  const u32 start = capabilities_.empty()
-                        ? reg::kCapStart
-                        : (capabilities_.back().start + capabilities_.back().length + 3) & ~u32{3};
+  const u32 start =
+      capabilities_.empty() ? reg::kCapStart : (capabilities_.back().start + capabilities_.back().length + 3) & ~u32{3};
   IOMMUFD_ASSERT(start + 2 + body <= bytes_.size());
   put(capabilities_.empty() ? reg::kCapPointer : capabilities_.back().start + 1, 1, start, 0);
   put(reg::kStatus, 2, reg::kStatusCapList, 0);

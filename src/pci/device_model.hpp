@@ -23,9 +23,9 @@ using Clock = std::chrono::steady_clock;
 
 // What one look of poll() found.
 struct PollOutcome {
-  bool worked = false;                          // the client was active: look again soon
-  bool watching = false;                        // registers lie in shared memory: keep looking
-  std::optional<Clock::time_point> wake_at;     // something of the model's own is due then
+  bool worked = false;                       // the client was active: look again soon
+  bool watching = false;                     // registers lie in shared memory: keep looking
+  std::optional<Clock::time_point> wake_at;  // something of the model's own is due then
 };
 
 class DeviceModel {

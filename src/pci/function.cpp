@@ -11,11 +11,7 @@ namespace iommufd::pci {
 
 Function::Function(const Placement& placement, const FunctionSpec& spec, iommu::DmaPort& dma,
                    std::function<void(std::string_view)> note, const ModelFactory& factory)
-    : placement_(placement),
-      spec_(spec),
-      dma_(dma),
-      hardware_(spec, placement),
-      config_size_(hardware_.size()) {
+    : placement_(placement), spec_(spec), dma_(dma), hardware_(spec, placement), config_size_(hardware_.size()) {
   {
     MutexLock lock(mu_);
     dma_.set_bus_master(false);
@@ -74,12 +70,12 @@ void Function::config_read(u32 offset, std::span<std::byte> out) {
 void Function::config_write(u32 offset, std::span<const std::byte> in) {
   MutexLock lock(mu_);
   IOMMUFD_ASSERT(virtual_.has_value());
-  const bool was_disabled = virtual_->intx_disabled();
+  const Intx before = virtual_->intx();
   virtual_->write(hardware_, offset, in);
   follow_hardware();
-  const bool disabled = virtual_->intx_disabled();
+  const Intx after = virtual_->intx();
   InterruptSink* sink = sink_.load(std::memory_order_acquire);
-  if (disabled != was_disabled && sink != nullptr) sink->intx_disable(disabled);
+  if (after != before && sink != nullptr) sink->intx(after);
 }
 
 Result<void> Function::bar_read(u32 bar, u64 offset, std::span<std::byte> out) {

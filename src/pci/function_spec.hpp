@@ -45,7 +45,7 @@ struct FunctionSpec {
   u32 class_code = 0;  // 24 bits: base, sub, programming interface
   u16 subsystem_vendor = 0;
   u16 subsystem_device = 0;
-  u8 interrupt_pin = 0;             // 1: INTA; 0: none
+  u8 interrupt_pin = 0;                   // 1: INTA; 0: none
   std::array<BarSpec, kBarCount> bars{};  // a 64-bit BAR takes its own slot and the next one
   std::optional<MsiSpec> msi;
   std::vector<CapabilitySpec> capabilities{};  // after MSI in the list

@@ -7,7 +7,8 @@
 
 namespace iommufd::pci {
 
-enum class Level : u8 { kLow, kHigh };  // of the INTx line, kHigh: asserted
+enum class Level : u8 { kLow, kHigh };         // of the INTx line, kHigh: asserted
+enum class Intx : u8 { kEnabled, kDisabled };  // by the INTx Disable bit of the command register
 
 // What a model sees. Thread-safe; may be called with the model's lock held (rank kModel).
 class InterruptPort {
@@ -30,8 +31,8 @@ class InterruptSink {
  public:
   virtual void line(Level level) = 0;
   virtual void message(u32 vector) = 0;
-  // The INTx Disable bit that the client sees in the command register changed.
-  virtual void intx_disable(bool disabled) = 0;
+  // The bit that the client sees in its command register changed.
+  virtual void intx(Intx state) = 0;
 
  protected:
   ~InterruptSink() = default;

@@ -141,18 +141,10 @@ void VirtualConfig::fix_bars() {
     u32 flags = 0;
     u32 mask = static_cast<u32>(address_bits);
     switch (bar.kind) {
-      case BarKind::kNone:
-        mask = upper_half ? static_cast<u32>(address_bits >> 32) : 0;
-        break;
-      case BarKind::kIo:
-        flags = reg::kBarIo;
-        break;
-      case BarKind::kMemory64:
-        flags = reg::kBarMemory64;
-        [[fallthrough]];
-      case BarKind::kMemory32:
-        flags |= bar.prefetch == Prefetch::kYes ? reg::kBarPrefetch : 0;
-        break;
+      case BarKind::kNone: mask = upper_half ? static_cast<u32>(address_bits >> 32) : 0; break;
+      case BarKind::kIo: flags = reg::kBarIo; break;
+      case BarKind::kMemory64: flags = reg::kBarMemory64; [[fallthrough]];
+      case BarKind::kMemory32: flags |= bar.prefetch == Prefetch::kYes ? reg::kBarPrefetch : 0; break;
     }
     set_shadow(slot, 4, (shadow(slot, 4) & mask) | flags);
   }
@@ -172,7 +164,9 @@ void VirtualConfig::fix_msi_flags(ConfigSpace& hw) {
   hw.write(at, 2, flags);
 }
 
-bool VirtualConfig::intx_disabled() const { return (shadow(reg::kCommand, 2) & reg::kCommandIntxDisable) != 0; }
+Intx VirtualConfig::intx() const {
+  return (shadow(reg::kCommand, 2) & reg::kCommandIntxDisable) != 0 ? Intx::kDisabled : Intx::kEnabled;
+}
 
 u32 VirtualConfig::shadow(u32 offset, u32 width) const {
   u32 value = 0;

@@ -26,7 +26,7 @@ class VirtualConfig {
   void write(ConfigSpace& hw, u32 offset, std::span<const std::byte> in);
 
   // The INTx Disable bit as the client sees it.
-  [[nodiscard]] bool intx_disabled() const;
+  [[nodiscard]] Intx intx() const;
   // SET_IRQS has set MSI up for 2^vectors_lg2 vectors (nothing: has not). Limits what a write to the MSI flags can do.
   void set_msi(std::optional<unsigned> vectors_lg2) { msi_vectors_lg2_ = vectors_lg2; }
 

@@ -26,13 +26,10 @@ IrqInfo Interrupts::info(IrqIndex index) const {
   switch (index) {
     case IrqIndex::kIntx:
       return {.count = spec.interrupt_pin != 0 ? 1U : 0U, .maskable = true, .automasked = true, .resizable = true};
-    case IrqIndex::kMsi:
-      return {.count = spec.msi ? 1U << spec.msi->vectors_lg2 : 0U};
+    case IrqIndex::kMsi: return {.count = spec.msi ? 1U << spec.msi->vectors_lg2 : 0U};
     case IrqIndex::kMsix:
-    case IrqIndex::kErr:
-      return {};
-    case IrqIndex::kReq:
-      return {.count = 1};
+    case IrqIndex::kErr: return {};
+    case IrqIndex::kReq: return {.count = 1};
   }
   return {};
 }
@@ -53,8 +50,7 @@ Result<void> Interrupts::set(IrqRequest request) {
       if (trigger) return trigger_request(request);
       break;
     case IrqIndex::kMsix:
-    case IrqIndex::kErr:
-      break;
+    case IrqIndex::kErr: break;
   }
   return reject(Errno::kNoTty, {"index", raw(request.index), "has no handler for this action", "vfio-device 13"});
 }
@@ -62,19 +58,14 @@ Result<void> Interrupts::set(IrqRequest request) {
 void Interrupts::teardown() {
   MutexLock gate(gate_);
   switch (mode()) {
-    case Mode::kIntx:
-      disable_intx();
-      break;
-    case Mode::kMsi:
-      disable_msi();
-      break;
-    case Mode::kNone:
-      break;
+    case Mode::kIntx: disable_intx(); break;
+    case Mode::kMsi: disable_msi(); break;
+    case Mode::kNone: break;
   }
   Trigger dropped;
   MutexLock lock(mu_);
   std::swap(dropped, request_);
-  intx_disabled_ = false;
+  intx_state_ = pci::Intx::kEnabled;
 }
 
 void Interrupts::line(pci::Level level) {
@@ -88,11 +79,11 @@ void Interrupts::message(u32 vector) {
   if (mode_ == Mode::kMsi && vector < msi_.size() && msi_[vector]) msi_[vector]->signal();
 }
 
-void Interrupts::intx_disable(bool disabled) {
+void Interrupts::intx(pci::Intx state) {
   MutexLock lock(mu_);
-  intx_disabled_ = disabled;
+  intx_state_ = state;
   if (mode_ != Mode::kIntx) return;
-  if (disabled) {
+  if (state == pci::Intx::kDisabled) {
     intx_masked_ = true;
   } else {
     unmask_locked();
@@ -152,7 +143,7 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
     std::swap(intx_, trigger);
     if (now == Mode::kNone) {
       mode_ = Mode::kIntx;
-      intx_masked_ = intx_disabled_;
+      intx_masked_ = intx_state_ == pci::Intx::kDisabled;
       if (!intx_masked_ && function_.line() == pci::Level::kHigh) deliver_intx_locked();
     }
     return {};
@@ -277,7 +268,7 @@ void Interrupts::unmask() {
 }
 
 void Interrupts::unmask_locked() {
-  if (mode_ != Mode::kIntx || !intx_masked_ || intx_disabled_) return;
+  if (mode_ != Mode::kIntx || !intx_masked_ || intx_state_ == pci::Intx::kDisabled) return;
   intx_masked_ = false;
   if (function_.line() == pci::Level::kHigh) deliver_intx_locked();
 }
@@ -288,7 +279,7 @@ void Interrupts::deliver_intx_locked() {
 }
 
 void Interrupts::signal_intx_locked() {
-  if (!intx_disabled_ && intx_) intx_->signal();
+  if (intx_state_ == pci::Intx::kEnabled && intx_) intx_->signal();
 }
 
 Interrupts::Mode Interrupts::mode() {

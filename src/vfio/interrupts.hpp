@@ -39,7 +39,7 @@ class Interrupts final : public pci::InterruptSink {
 
   void line(pci::Level level) override IOMMUFD_EXCLUDES(mu_);
   void message(u32 vector) override IOMMUFD_EXCLUDES(mu_);
-  void intx_disable(bool disabled) override IOMMUFD_EXCLUDES(mu_);
+  void intx(pci::Intx state) override IOMMUFD_EXCLUDES(mu_);
 
  private:
   enum class Mode : u8 { kNone, kIntx, kMsi };
@@ -73,7 +73,7 @@ class Interrupts final : public pci::InterruptSink {
 
   Mutex mu_{LockRank::kIrq};
   Mode mode_ IOMMUFD_GUARDED_BY(mu_) = Mode::kNone;
-  bool intx_disabled_ IOMMUFD_GUARDED_BY(mu_) = false;  // INTx Disable in the client's command register
+  pci::Intx intx_state_ IOMMUFD_GUARDED_BY(mu_) = pci::Intx::kEnabled;  // as the client's command register says
   bool intx_masked_ IOMMUFD_GUARDED_BY(mu_) = false;
   Trigger intx_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<Trigger> msi_ IOMMUFD_GUARDED_BY(mu_);  // one per allocated vector

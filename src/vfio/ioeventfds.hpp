@@ -15,9 +15,9 @@
 namespace iommufd::vfio {
 
 struct IoeventfdRequest {
-  u32 bar = 0;      // region index
-  u64 offset = 0;   // inside the region
-  u32 width = 0;    // 1, 2, 4 or 8
+  u32 bar = 0;     // region index
+  u64 offset = 0;  // inside the region
+  u32 width = 0;   // 1, 2, 4 or 8
   u64 data = 0;
   IrqEventfd event;  // number -1 removes
 };

@@ -38,7 +38,7 @@ struct IrqRequest {
   IrqData data = IrqData::kNone;
   u32 start = 0;
   u32 count = 0;
-  std::vector<u8> bools{};           // count of them with kBool
+  std::vector<u8> bools{};             // count of them with kBool
   std::vector<IrqEventfd> eventfds{};  // count of them with kEventfd
 };
 

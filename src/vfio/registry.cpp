@@ -12,7 +12,8 @@ Result<std::reference_wrapper<Device>> Registry::add(pci::Function& function, co
                                                      UnsafeNoiommu mode) {
   slots_.push_back({&function, &physical, nullptr});
   if (physical.is_noiommu() && mode == UnsafeNoiommu::kOff) {
-    return reject(Errno::kInval, {"enable_unsafe_noiommu_mode", 0, "must be on for a device without an IOMMU", "noiommu 2"});
+    return reject(Errno::kInval,
+                  {"enable_unsafe_noiommu_mode", 0, "must be on for a device without an IOMMU", "noiommu 2"});
   }
   const u32 number = static_cast<u32>(devices_.size());
   devices_.push_back(std::make_unique<Device>(number, function, physical, *this));
@@ -21,7 +22,8 @@ Result<std::reference_wrapper<Device>> Registry::add(pci::Function& function, co
 }
 
 Device* Registry::find(std::string_view name) const {
-  const auto it = std::ranges::find(devices_, name, [](const auto& device) -> std::string_view { return device->name(); });
+  const auto it =
+      std::ranges::find(devices_, name, [](const auto& device) -> std::string_view { return device->name(); });
   return it == devices_.end() ? nullptr : it->get();
 }
 
@@ -42,7 +44,8 @@ Result<void> Registry::hot_reset(const Device& device, const core::Context& ctx)
   const std::vector<Dependent> hit = IOMMUFD_TRY(dependents(device, ctx));
   const auto foreign = std::ranges::find(hit, Dependent::Owner::kOther, &Dependent::owner);
   if (foreign != hit.end()) {
-    return reject(Errno::kInval, {"devfn", foreign->bdf.devfn(), "a function on the bus is not the caller's", "vfio-device 14"});
+    return reject(Errno::kInval,
+                  {"devfn", foreign->bdf.devfn(), "a function on the bus is not the caller's", "vfio-device 14"});
   }
   for (const Slot& slot : slots_) {
     const auto same = [&](const Dependent& d) { return d.bdf == slot.function->bdf(); };

@@ -66,7 +66,7 @@ class FakeSink final : public pci::InterruptSink {
  public:
   void line(pci::Level level) override { record(level == pci::Level::kHigh ? "high" : "low"); }
   void message(u32 vector) override { record("message " + std::to_string(vector)); }
-  void intx_disable(bool disabled) override { record(disabled ? "intx off" : "intx on"); }
+  void intx(pci::Intx state) override { record(state == pci::Intx::kDisabled ? "intx off" : "intx on"); }
   std::vector<std::string> take() {
     const std::lock_guard lock(mu_);
     return std::exchange(events_, {});

@@ -109,20 +109,20 @@ TEST_F(VfioDevice, get_irq_info) {
 TEST_F(VfioDevice, set_irqs_generic_checks) {
   constexpr u32 kNone = VfioIrqSet::kDataNone, kTrigger = VfioIrqSet::kActionTrigger;
   const u32 event_trigger = VfioIrqSet::kDataEventfd | kTrigger;
-  EXPECT_EQ(set_irqs(kNone | kTrigger, 5, 0, 1), -EINVAL);           // index
+  EXPECT_EQ(set_irqs(kNone | kTrigger, 5, 0, 1), -EINVAL);            // index
   EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 1, ~u32{0} - 1), -EINVAL);  // wraps
   EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 0, ~u32{0}), -EINVAL);
-  EXPECT_EQ(set_irqs(0x40 | kNone | kTrigger, 1, 0, 1), -EINVAL);    // unknown flag
-  EXPECT_EQ(set_irqs(kNone | kTrigger, 2, 0, 0), -EINVAL);           // an index with no interrupt
-  EXPECT_EQ(set_irqs(kNone | kTrigger, 3, 0, 0), -EINVAL);           // ERR on a conventional function
-  EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 2, 0), -EINVAL);           // start
-  EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 1, 2), -EINVAL);           // start + count
-  EXPECT_EQ(set_irqs(kTrigger, 1, 0, 1), -EINVAL);                   // no data type
-  EXPECT_EQ(set_irqs(3 | kTrigger, 1, 0, 1, u32{0}), -EINVAL);       // two of them
-  EXPECT_EQ(set_irqs(event_trigger, 1, 0, 2, s32{-1}), -EINVAL);     // too little data
+  EXPECT_EQ(set_irqs(0x40 | kNone | kTrigger, 1, 0, 1), -EINVAL);  // unknown flag
+  EXPECT_EQ(set_irqs(kNone | kTrigger, 2, 0, 0), -EINVAL);         // an index with no interrupt
+  EXPECT_EQ(set_irqs(kNone | kTrigger, 3, 0, 0), -EINVAL);         // ERR on a conventional function
+  EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 2, 0), -EINVAL);         // start
+  EXPECT_EQ(set_irqs(kNone | kTrigger, 1, 1, 2), -EINVAL);         // start + count
+  EXPECT_EQ(set_irqs(kTrigger, 1, 0, 1), -EINVAL);                 // no data type
+  EXPECT_EQ(set_irqs(3 | kTrigger, 1, 0, 1, u32{0}), -EINVAL);     // two of them
+  EXPECT_EQ(set_irqs(event_trigger, 1, 0, 2, s32{-1}), -EINVAL);   // too little data
   EXPECT_EQ(set_irqs(VfioIrqSet::kDataBool | kTrigger, 1, 0, 1), -EINVAL);
-  EXPECT_EQ(set_irqs(kNone, 1, 0, 1), -ENOTTY);                      // no action
-  EXPECT_EQ(set_irqs(kNone | 0x18, 0, 0, 1), -ENOTTY);               // two of them
+  EXPECT_EQ(set_irqs(kNone, 1, 0, 1), -ENOTTY);         // no action
+  EXPECT_EQ(set_irqs(kNone | 0x18, 0, 0, 1), -ENOTTY);  // two of them
   VfioIrqSet head{19, kNone | kTrigger, 0, 0, 1};
   EXPECT_EQ(call(*file, VfioCommand::kSetIrqs, head), -EINVAL);
   EdgeOfMemory edge;

@@ -10,10 +10,10 @@
 
 #include "abi/iommufd.hpp"
 #include "abi/vfio.hpp"
-#include "iommu/device_port.hpp"
-#include "iommu/platform.hpp"
 #include "ioctl/iommu_file.hpp"
 #include "ioctl/vfio_device_file.hpp"
+#include "iommu/device_port.hpp"
+#include "iommu/platform.hpp"
 #include "tests/support/fake_device.hpp"
 #include "tests/support/local_call.hpp"
 
@@ -62,7 +62,10 @@ class Vfio : public testing::Test {
   }
 
   static pci::FunctionSpec sample_spec() {
-    pci::FunctionSpec spec{.vendor = 0x1234, .device = 1, .interrupt_pin = 1, .msi = pci::MsiSpec{.vectors_lg2 = 1},
+    pci::FunctionSpec spec{.vendor = 0x1234,
+                           .device = 1,
+                           .interrupt_pin = 1,
+                           .msi = pci::MsiSpec{.vectors_lg2 = 1},
                            .reset = pci::ResetKind::kFunction};
     spec.bars[0] = {.kind = pci::BarKind::kMemory32, .size = 0x4000, .mappable = pci::Mappable::kYes};
     spec.bars[1] = {.kind = pci::BarKind::kMemory32, .size = 0x100};
@@ -77,7 +80,8 @@ class Vfio : public testing::Test {
     slot->physical = {bdf.str(), behind ? amd.get() : nullptr, slot->port.get(), group, {}};
     slot->function = std::make_unique<pci::Function>(
         pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = 11}, spec, *slot->port,
-        [](std::string_view) {}, [&slot](pci::ModelPorts ports) {
+        [](std::string_view) {},
+        [&slot](pci::ModelPorts ports) {
           auto made = std::make_unique<test::FakeModel>(std::move(ports));
           slot->model = made.get();
           return made;

@@ -21,7 +21,9 @@ class MappedEdu : public EduTest {
   }
   // The client's loads and stores.
   std::atomic_ref<u32> reg(u64 offset) { return std::atomic_ref(*reinterpret_cast<u32*>(bar.bytes().data() + offset)); }
-  std::atomic_ref<u64> reg64(u64 offset) { return std::atomic_ref(*reinterpret_cast<u64*>(bar.bytes().data() + offset)); }
+  std::atomic_ref<u64> reg64(u64 offset) {
+    return std::atomic_ref(*reinterpret_cast<u64*>(bar.bytes().data() + offset));
+  }
   void store_dma(u64 source, u64 dest, u64 count, u64 cmd) {
     reg64(0x80) = source;
     reg64(0x88) = dest;

@@ -246,7 +246,8 @@ TEST_F(EduTest, reset_clears_everything) {
   set(0x20, 0x80);
   set(0x60, 9);
   edu->reset();
-  for (const u64 offset : {0x04u, 0x08u, 0x20u, 0x24u, 0x80u, 0x88u, 0x90u, 0x98u}) EXPECT_EQ(get(offset), 0u) << offset;
+  for (const u64 offset : {0x04u, 0x08u, 0x20u, 0x24u, 0x80u, 0x88u, 0x90u, 0x98u})
+    EXPECT_EQ(get(offset), 0u) << offset;
   EXPECT_EQ(irq.level, pci::Level::kLow);
   to_memory(0, kB, 16);
   EXPECT_EQ(memory(kB + 1, 1)[0], 0);

@@ -17,7 +17,8 @@ std::string error_of(const KeyValues& given) {
 
 TEST(Parameters, unknown_key_names_the_known_ones) {
   const std::string text = error_of({{"dmamask", "3"}});
-  for (const char* word : {"edu", "dmamask", "mmap", "dma_mask", "dma_delay_us", "quirks"}) EXPECT_THAT(text, HasSubstr(word));
+  for (const char* word : {"edu", "dmamask", "mmap", "dma_mask", "dma_delay_us", "quirks"})
+    EXPECT_THAT(text, HasSubstr(word));
 }
 
 TEST(Parameters, bad_values_say_what_would_be_right) {

@@ -24,7 +24,8 @@ struct Counter final : pci::DeviceModel {
     inside = false;
     ++polls;
     pci::PollOutcome outcome{.worked = false, .watching = watching, .wake_at = {}};
-    if (const s64 us = due_in_us.exchange(-1); us >= 0) outcome.wake_at = pci::Clock::now() + std::chrono::microseconds(us);
+    if (const s64 us = due_in_us.exchange(-1); us >= 0)
+      outcome.wake_at = pci::Clock::now() + std::chrono::microseconds(us);
     return outcome;
   }
 };

@@ -15,9 +15,15 @@ using testing::IsEmpty;
 constexpr u32 kMsi = 0x40;
 
 FunctionSpec sample() {
-  FunctionSpec spec{.vendor = 0x1234, .device = 0x11e8, .revision = 0x10, .class_code = 0x00ff00,
-                    .subsystem_vendor = 0x1af4, .subsystem_device = 0x1100, .interrupt_pin = 1,
-                    .msi = MsiSpec{.vectors_lg2 = 2}, .reset = ResetKind::kFunction};
+  FunctionSpec spec{.vendor = 0x1234,
+                    .device = 0x11e8,
+                    .revision = 0x10,
+                    .class_code = 0x00ff00,
+                    .subsystem_vendor = 0x1af4,
+                    .subsystem_device = 0x1100,
+                    .interrupt_pin = 1,
+                    .msi = MsiSpec{.vectors_lg2 = 2},
+                    .reset = ResetKind::kFunction};
   spec.bars[0] = {.kind = BarKind::kMemory32, .size = 0x1000, .mappable = Mappable::kYes};
   spec.bars[1] = {.kind = BarKind::kIo, .size = 0x20};
   spec.bars[2] = {.kind = BarKind::kMemory64, .size = u64{1} << 33, .prefetch = Prefetch::kYes};
@@ -31,13 +37,14 @@ constexpr u32 kHotSwap = 0x50, kVendorCap = 0x54;
 class FunctionTest : public testing::Test {
  protected:
   explicit FunctionTest(FunctionSpec spec = sample())
-      : function(Placement{.bdf = {0, 0, 5, 0}, .bar_base = {0xfe000000, 0xc000, 0x800000000, 0, 0, 0}, .irq = 11}, spec, dma,
-                 [this](std::string_view line) { notes.emplace_back(line); },
-                 [this](ModelPorts ports) {
-                   auto made = std::make_unique<test::FakeModel>(std::move(ports));
-                   model = made.get();
-                   return made;
-                 }) {
+      : function(
+            Placement{.bdf = {0, 0, 5, 0}, .bar_base = {0xfe000000, 0xc000, 0x800000000, 0, 0, 0}, .irq = 11}, spec,
+            dma, [this](std::string_view line) { notes.emplace_back(line); },
+            [this](ModelPorts ports) {
+              auto made = std::make_unique<test::FakeModel>(std::move(ports));
+              model = made.get();
+              return made;
+            }) {
     function.connect(sink);
   }
   template <class T = u32>

@@ -30,11 +30,19 @@ class InterruptsTest : public testing::Test {
   }
   static IrqRequest bools(IrqIndex index, IrqAction action, u32 start, std::vector<u8> values) {
     const u32 count = static_cast<u32>(values.size());
-    return {.index = index, .action = action, .data = IrqData::kBool, .start = start, .count = count, .bools = std::move(values)};
+    return {.index = index,
+            .action = action,
+            .data = IrqData::kBool,
+            .start = start,
+            .count = count,
+            .bools = std::move(values)};
   }
   template <class... E>
   static IrqRequest events(IrqIndex index, IrqAction action, u32 start, E... elements) {
-    IrqRequest r{.index = index, .action = action, .data = IrqData::kEventfd, .start = start,
+    IrqRequest r{.index = index,
+                 .action = action,
+                 .data = IrqData::kEventfd,
+                 .start = start,
                  .count = static_cast<u32>(sizeof...(E))};
     (r.eventfds.push_back(std::move(elements)), ...);
     return r;
@@ -212,7 +220,8 @@ TEST(InterruptsOfAnUnconnectedLine, enable_is_enodev) {
   EventWatcher watcher;
   Interrupts interrupts(sample.function, watcher);
   const ClientEvent event;
-  IrqRequest r{.index = IrqIndex::kIntx, .action = IrqAction::kTrigger, .data = IrqData::kEventfd, .start = 0, .count = 1};
+  IrqRequest r{
+      .index = IrqIndex::kIntx, .action = IrqAction::kTrigger, .data = IrqData::kEventfd, .start = 0, .count = 1};
   r.eventfds.push_back(event.element());
   EXPECT_EQ(interrupts.set(std::move(r)).error(), Errno::kNoDev);
 }

@@ -102,9 +102,9 @@ TEST_F(IoeventfdsTest, a_signal_writes_the_value) {
 }
 
 TEST_F(IoeventfdsTest, rules) {
-  EXPECT_EQ(set(6, 0, 4, 0, event.element()), EINVAL);       // no BAR
-  EXPECT_EQ(set(2, 0, 4, 0, event.element()), EINVAL);       // an absent one
-  EXPECT_EQ(set(1, 0xfd, 4, 0, event.element()), EINVAL);    // out of range
+  EXPECT_EQ(set(6, 0, 4, 0, event.element()), EINVAL);     // no BAR
+  EXPECT_EQ(set(2, 0, 4, 0, event.element()), EINVAL);     // an absent one
+  EXPECT_EQ(set(1, 0xfd, 4, 0, event.element()), EINVAL);  // out of range
   EXPECT_EQ(set(1, ~u64{0}, 4, 0, event.element()), EINVAL);
   EXPECT_EQ(set(1, 0, 8, 0, event.element()), EINVAL);
   EXPECT_EQ(set(1, 0, 4, 0, no_eventfd()), ENODEV);

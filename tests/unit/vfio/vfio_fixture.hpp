@@ -33,8 +33,11 @@ class ClientEvent {
 inline IrqEventfd no_eventfd(s32 number = -1) { return {number, Err(Errno::kBadf)}; }
 
 inline pci::FunctionSpec sample_spec(unsigned msi_lg2 = 2) {
-  pci::FunctionSpec spec{.vendor = 0x1234, .device = 1, .interrupt_pin = 1,
-                         .msi = pci::MsiSpec{.vectors_lg2 = msi_lg2}, .reset = pci::ResetKind::kFunction};
+  pci::FunctionSpec spec{.vendor = 0x1234,
+                         .device = 1,
+                         .interrupt_pin = 1,
+                         .msi = pci::MsiSpec{.vectors_lg2 = msi_lg2},
+                         .reset = pci::ResetKind::kFunction};
   spec.bars[0] = {.kind = pci::BarKind::kMemory32, .size = 0x4000, .mappable = pci::Mappable::kYes};
   spec.bars[1] = {.kind = pci::BarKind::kMemory32, .size = 0x100};
   return spec;
@@ -43,13 +46,14 @@ inline pci::FunctionSpec sample_spec(unsigned msi_lg2 = 2) {
 // A function on its own, enabled.
 struct SampleFunction {
   explicit SampleFunction(const pci::FunctionSpec& spec = sample_spec(), u32 irq = 11, pci::Bdf bdf = {0, 0, 5, 0})
-      : function(pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = irq}, spec, dma,
-                 [](std::string_view) {},
-                 [this](pci::ModelPorts ports) {
-                   auto made = std::make_unique<test::FakeModel>(std::move(ports));
-                   model = made.get();
-                   return made;
-                 }) {}
+      : function(
+            pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = irq}, spec, dma,
+            [](std::string_view) {},
+            [this](pci::ModelPorts ports) {
+              auto made = std::make_unique<test::FakeModel>(std::move(ports));
+              model = made.get();
+              return made;
+            }) {}
   void set_command(u16 value) { function.config_write(4, std::as_bytes(std::span(&value, 1))); }
   test::FakeDma dma;
   test::FakeModel* model = nullptr;
