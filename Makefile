@@ -27,7 +27,7 @@ test: deps-build+test $R/build.ninja ## build everything and pass the tests
 
 test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's own 6.1 kernel
 	cmake --build --preset test
-	ctest --preset release -L qemu --verbose
+	ctest --preset qemu
 
 check: test format ## build, tests, format
 
