@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 
@@ -17,13 +18,13 @@ class ProcessMemory;
 
 class CallScope {
  public:
-  CallScope(const Listener& listener, const Notification& n) : listener_(listener), notification_(n) { t_current = this; }
-  ~CallScope() { t_current = nullptr; }
+  CallScope(const Listener& listener, const Notification& n);
+  ~CallScope();
   CallScope(const CallScope&) = delete;
   CallScope& operator=(const CallScope&) = delete;
 
   // Null on a thread that handles none.
-  static const CallScope* current() { return t_current; }
+  static const CallScope* current();
 
   [[nodiscard]] pid_t tid() const { return static_cast<pid_t>(notification_.pid); }
   [[nodiscard]] const Notification& notification() const { return notification_; }
@@ -54,10 +55,11 @@ class CallScope {
   void set_memory(const ProcessMemory* memory) { memory_ = memory; }
 
  private:
-  static thread_local const CallScope* t_current;
+  static constexpr std::chrono::microseconds kMoment{100};
   const Listener& listener_;
   const Notification& notification_;
   const ProcessMemory* memory_ = nullptr;
+  mutable std::chrono::steady_clock::time_point valid_at_{};  // when the notification was last seen to be alive
 };
 
 }  // namespace iommufd::run
