@@ -114,8 +114,7 @@ static struct {
 
 static bool progress_shown;
 
-__attribute__((noreturn, format(printf, 2, 3))) static void fail(const struct device* dev, const char* format,
-                                                                 ...) {
+__attribute__((noreturn, format(printf, 2, 3))) static void fail(const struct device* dev, const char* format, ...) {
   va_list args;
 
   fflush(stdout);
@@ -135,8 +134,7 @@ static void show_progress(const struct device* dev, uint64_t done, uint64_t tota
   if (!isatty(STDERR_FILENO)) return;
   progress_shown = done < total;
   if (done < total)
-    fprintf(stderr, "\r%s [%.*s%*s] %3d%%", dev->bdf, filled, bar, width - filled, "",
-            (int)(done * 100 / total));
+    fprintf(stderr, "\r%s [%.*s%*s] %3d%%", dev->bdf, filled, bar, width - filled, "", (int)(done * 100 / total));
   else
     fprintf(stderr, "\r\033[K");
 }
@@ -150,9 +148,7 @@ static unsigned read_sysfs_hex(const struct device* dev, const char* attribute) 
 
   snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", dev->bdf, attribute);
   f = fopen(path, "re");
-  if (!f)
-    fail(dev, "cannot open %s: %s. Is this the address of a PCI device of this machine?", path,
-         strerror(errno));
+  if (!f) fail(dev, "cannot open %s: %s. Is this the address of a PCI device of this machine?", path, strerror(errno));
   if (fscanf(f, "%x", &value) != 1) fail(dev, "%s does not hold a number", path);
   fclose(f);
   return value;
@@ -216,15 +212,13 @@ static void allow_reachable_iovas(const struct device* dev, int iommufd) {
   ranges = calloc(query.num_iovas ? query.num_iovas : 1, sizeof(*ranges));
   if (!ranges) fail(dev, "out of memory");
   query.allowed_iovas = (uintptr_t)ranges;
-  if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &query))
-    fail(dev, "IOMMU_IOAS_IOVA_RANGES: %s", strerror(errno));
+  if (ioctl(iommufd, IOMMU_IOAS_IOVA_RANGES, &query)) fail(dev, "IOMMU_IOAS_IOVA_RANGES: %s", strerror(errno));
   for (uint32_t i = 0; i < query.num_iovas && ranges[i].start < dev->dma_mask; i++) {
     if (ranges[i].last > dev->dma_mask) ranges[i].last = dev->dma_mask;
     allow.num_iovas++;
   }
   allow.allowed_iovas = (uintptr_t)ranges;
-  if (ioctl(iommufd, IOMMU_IOAS_ALLOW_IOVAS, &allow))
-    fail(dev, "IOMMU_IOAS_ALLOW_IOVAS: %s", strerror(errno));
+  if (ioctl(iommufd, IOMMU_IOAS_ALLOW_IOVAS, &allow)) fail(dev, "IOMMU_IOAS_ALLOW_IOVAS: %s", strerror(errno));
   free(ranges);
 }
 
@@ -297,8 +291,7 @@ static void set_up_interrupt(struct device* dev) {
   _Alignas(struct vfio_irq_set) char buffer[sizeof(struct vfio_irq_set) + sizeof(int32_t)] = {0};
   struct vfio_irq_set* set = (struct vfio_irq_set*)buffer;
 
-  if (ioctl(dev->fd, VFIO_DEVICE_GET_IRQ_INFO, &info))
-    fail(dev, "VFIO_DEVICE_GET_IRQ_INFO: %s", strerror(errno));
+  if (ioctl(dev->fd, VFIO_DEVICE_GET_IRQ_INFO, &info)) fail(dev, "VFIO_DEVICE_GET_IRQ_INFO: %s", strerror(errno));
   if (info.count < 1 || !(info.flags & VFIO_IRQ_INFO_EVENTFD)) fail(dev, "the device offers no MSI");
   dev->interrupt = eventfd(0, EFD_CLOEXEC);
   if (dev->interrupt < 0) fail(dev, "eventfd: %s", strerror(errno));
@@ -357,8 +350,7 @@ static void dma_runs(const struct device* dev, int iommufd, struct window* w) {
         .length = w->size - done,
     };
 
-    if (ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get))
-      fail(dev, "IOMMU_IOAS_NOIOMMU_GET_PA: %s", strerror(errno));
+    if (ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get)) fail(dev, "IOMMU_IOAS_NOIOMMU_GET_PA: %s", strerror(errno));
     add_run(dev, w, get.out_phys, get.length);
     done += get.length;
   }
@@ -396,8 +388,7 @@ static void allocate_window(struct window* w, uint64_t size, uint32_t access) {
   memset(w, 0, sizeof(*w));
   w->access = access;
   w->data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (w->data == MAP_FAILED)
-    fail(NULL, "no memory for a buffer of %ju bytes: %s", (uintmax_t)size, strerror(errno));
+  if (w->data == MAP_FAILED) fail(NULL, "no memory for a buffer of %ju bytes: %s", (uintmax_t)size, strerror(errno));
 }
 
 static void free_window(struct window* w, uint64_t size) {
@@ -412,8 +403,7 @@ static uint64_t choose_window_size(void) {
 
   if (options.window_size)
     size = options.window_size;
-  else if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-           limit.rlim_cur / 4 < size)
+  else if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 4 < size)
     size = limit.rlim_cur / 4;
   size -= size % page;
   return size ? size : page;
@@ -438,9 +428,7 @@ struct cursor {
   uint64_t offset; /* in the run */
 };
 
-static uint64_t left_in_run(const struct cursor* c) {
-  return c->run->length - c->offset;
-}
+static uint64_t left_in_run(const struct cursor* c) { return c->run->length - c->offset; }
 
 static void advance(struct cursor* c, uint64_t n) {
   c->offset += n;
@@ -564,8 +552,7 @@ static bool run_device(const char* bdf, int iommufd, int file, uint64_t file_siz
   vendor = read_sysfs_hex(&dev, "vendor");
   device = read_sysfs_hex(&dev, "device");
   if (vendor != EDU_VENDOR || device != EDU_DEVICE)
-    fail(&dev, "this is %04x:%04x; dma_copy drives the edu device %04x:%04x", vendor, device, EDU_VENDOR,
-         EDU_DEVICE);
+    fail(&dev, "this is %04x:%04x; dma_copy drives the edu device %04x:%04x", vendor, device, EDU_VENDOR, EDU_DEVICE);
   find_node(&dev);
   open_and_bind(&dev, iommufd);
   allow_reachable_iovas(&dev, iommufd);
@@ -618,8 +605,7 @@ static const char* find_default_file(void) {
       "/usr/lib/gcc/*/*/cc1plus", "/usr/libexec/gcc/*/*/cc1plus", "/usr/lib/*/libLLVM*.so*",
       "/usr/lib/gcc/*/*/cc1",     "/usr/lib/*/libicudata.so.*",   "/boot/vmlinuz*",
   };
-  static const char* const trees[] = {"/usr/lib", "/usr/bin", "/usr/libexec", "/usr/share",
-                                      "/usr",     "/opt",     "/var"};
+  static const char* const trees[] = {"/usr/lib", "/usr/bin", "/usr/libexec", "/usr/share", "/usr", "/opt", "/var"};
   struct stat st;
 
   for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
@@ -675,21 +661,11 @@ int main(int argc, char** argv) {
 
   while ((c = getopt_long(argc, argv, "f:b:w:h", longs, NULL)) != -1) {
     switch (c) {
-      case 'f':
-        options.file = optarg;
-        break;
-      case 'b':
-        options.dma_bits = (unsigned)parse_number("--dma-bits", optarg, 13, 64);
-        break;
-      case 'w':
-        options.window_size = parse_number("--window", optarg, 4096, UINT64_C(1) << 30);
-        break;
-      case 'h':
-        usage(stdout);
-        return 0;
-      default:
-        usage(stderr);
-        return EXIT_ERROR;
+      case 'f': options.file = optarg; break;
+      case 'b': options.dma_bits = (unsigned)parse_number("--dma-bits", optarg, 13, 64); break;
+      case 'w': options.window_size = parse_number("--window", optarg, 4096, UINT64_C(1) << 30); break;
+      case 'h': usage(stdout); return 0;
+      default: usage(stderr); return EXIT_ERROR;
     }
   }
   if (optind == argc) {
@@ -700,8 +676,7 @@ int main(int argc, char** argv) {
   if (!options.file) options.file = find_default_file();
   file = open(options.file, O_RDONLY | O_CLOEXEC);
   if (file < 0 || fstat(file, &st)) fail(NULL, "cannot open %s: %s", options.file, strerror(errno));
-  if (!S_ISREG(st.st_mode) || st.st_size == 0)
-    fail(NULL, "%s is not a regular file with content", options.file);
+  if (!S_ISREG(st.st_mode) || st.st_size == 0) fail(NULL, "%s is not a regular file with content", options.file);
 
   iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
   if (iommufd < 0)

@@ -22,9 +22,7 @@ static inline void sha256_init(struct sha256* h) {
   h->bytes = 0;
 }
 
-static inline uint32_t sha256_rotr(uint32_t v, unsigned n) {
-  return v >> n | v << (32 - n);
-}
+static inline uint32_t sha256_rotr(uint32_t v, unsigned n) { return v >> n | v << (32 - n); }
 
 static inline void sha256_block(uint32_t state[8], const uint8_t* data) {
   static const uint32_t k[64] = {

@@ -40,14 +40,7 @@ IOMMUFD_OFFSET(HwptAlloc, reserved2, 44);
 IOMMUFD_WIRE_STRUCT(HwptAlloc, 48);
 
 // enum iommu_hw_info_type. 0 asks for the IOMMU's own type on input and says "none" on output.
-enum class HwInfoType : u32 {
-  kNone = 0,
-  kDefault = 0,
-  kIntelVtd = 1,
-  kArmSmmuV3 = 2,
-  kTegra241Cmdqv = 3,
-  kAmd = 4
-};
+enum class HwInfoType : u32 { kNone = 0, kDefault = 0, kIntelVtd = 1, kArmSmmuV3 = 2, kTegra241Cmdqv = 3, kAmd = 4 };
 
 // struct iommu_hw_info
 struct HwInfo {
