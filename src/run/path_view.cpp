@@ -36,10 +36,11 @@ bool is_directory(const Lookup& found) { return found.node->kind() == NodeKind::
 }  // namespace
 
 struct PathView::Impl {
-  explicit Impl(const PathTree& t) : tree(t) {}
+  Impl(const PathTree& t, PathsPolicy p) : tree(t), policy(p) {}
 
   // Constant after create():
   const PathTree& tree;
+  const PathsPolicy policy;
   const std::string private_dir = PrivateDirectory::choose_name();  // of the fall-back; there only if it was needed
   MountView view;                                                   // invalid descriptors in the intercept view
 
@@ -88,7 +89,7 @@ struct PathView::Impl {
 PathView::PathView(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<PathView>> PathView::create(const PathTree& tree, PathsPolicy policy) {
-  auto impl = std::make_unique<Impl>(tree);
+  auto impl = std::make_unique<Impl>(tree, policy);
   refusal().clear();
   if (policy != PathsPolicy::kIntercept) {
     auto mounted = make_mounted_mirror(tree, Mounts::kOver);
@@ -120,7 +121,13 @@ Result<void> PathView::enter() const {
   const bool named = getcwd(cwd, sizeof cwd) != nullptr && cwd[0] == '/';
   const int old = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   const int dumpable = prctl(PR_GET_DUMPABLE);
-  if (view.user_namespace.valid()) IOMMUFD_TRY(sys::ok(setns(view.user_namespace.get(), CLONE_NEWUSER)));
+  // The first step may be refused where making the namespace was not: then nothing has happened yet.
+  if (view.user_namespace.valid()) {
+    const Result<void> entered = sys::ok(setns(view.user_namespace.get(), CLONE_NEWUSER));
+    if (!entered) return impl_->policy == PathsPolicy::kAuto ? Result<void>() : entered;
+  }
+  // A mount namespace is not entered with a root and working directory that others share (a sanitizer's own thread).
+  IOMMUFD_TRY(sys::ok(unshare(CLONE_FS)));
   IOMMUFD_TRY(sys::ok(setns(view.mount_namespace.get(), CLONE_NEWNS)));
   // setns went to the root of the namespace; ours may be deeper (a chroot).
   IOMMUFD_TRY(sys::ok(fchdir(view.root_directory.get())));

@@ -52,7 +52,8 @@ class PathView {
   static const std::string& mount_refusal();
 
   // In the client, between fork and exec, single-threaded: enters the mount view (kMount; nothing to do otherwise). Keeps
-  // the working directory. Only system calls, no allocation. The process is dumpable afterwards.
+  // the working directory. Only system calls, no allocation. The process is dumpable afterwards. Under kAuto a client that
+  // may not join the user namespace stays where it is. Errors: those of setns, chroot and fchdir.
   Result<void> enter() const;
 
   // True when `found` is a directory of the machine that shows our entries without our help (/sys, /sys/class...):

@@ -9,10 +9,12 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -165,6 +167,33 @@ int helper_main(void* argument) {
   return 0;
 }
 
+// clone(2) of a child that runs `main(argument)` on a stack of its own and exits. Not the C library's clone(): thread
+// sanitizer takes that for a fork, and the child, which shares our memory, then spoils its state for us too.
+long clone_process(unsigned long flags, std::byte* stack_top, int (*main)(void*), void* argument) {
+  auto* frame = reinterpret_cast<void**>(stack_top) - 2;
+  frame[0] = reinterpret_cast<void*>(main);
+  frame[1] = argument;
+  long result = SYS_clone;
+  register long no_tls asm("r8") = 0;
+  register long no_child_tid asm("r10") = 0;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"  // the end of the stack, for who unwinds it
+      "pop %%rax\n\t"
+      "pop %%rdi\n\t"
+      "call *%%rax\n\t"
+      "mov %%eax, %%edi\n\t"
+      "mov %[exit], %%eax\n\t"
+      "syscall\n\t"
+      "1:"
+      : "+a"(result)
+      : "D"(flags), "S"(frame), "d"(nullptr), "r"(no_child_tid), "r"(no_tls), [exit] "i"(SYS_exit_group)
+      : "rcx", "r11", "memory");
+  return result;
+}
+
 // Runs the helper to its end, as a process that shares our memory and descriptors and is alone in its thread group (what
 // unshare of a user namespace asks for). False when the kernel refuses the namespaces, or when work() failed.
 bool run_helper(Helper& helper, bool own_user_namespace) {
@@ -178,12 +207,13 @@ bool run_helper(Helper& helper, bool own_user_namespace) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   HelperCall call{&helper, own_user_namespace};
-  const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | (own_user_namespace ? CLONE_NEWUSER : 0);
-  const int pid = clone(helper_main, static_cast<char*>(stack) + kHelperStack, flags, &call);
+  unsigned long flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS;
+  if (own_user_namespace) flags |= CLONE_NEWUSER;
+  const long pid = clone_process(flags, static_cast<std::byte*>(stack) + kHelperStack, helper_main, &call);
   if (pid < 0) {
-    helper.failure = {own_user_namespace ? "a user and mount namespace" : "a mount namespace", sys::last_errno()};
+    helper.failure = {own_user_namespace ? "a user and mount namespace" : "a mount namespace", static_cast<Errno>(-pid)};
   } else {
-    waitpid(pid, nullptr, __WALL);
+    waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   munmap(stack, kHelperStack);

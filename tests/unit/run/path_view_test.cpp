@@ -14,6 +14,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/sys.hpp"
 #include "run/path_view_private_dir.hpp"
@@ -99,7 +101,15 @@ class PathViewTest : public ::testing::TestWithParam<PathsPolicy> {
 };
 
 // What only the mount view has.
-class MountViewTest : public PathViewTest {};
+class MountViewTest : public PathViewTest {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    if (geteuid() != 0) GTEST_SKIP() << "thread sanitizer's own thread keeps a process from entering a user namespace";
+#endif
+    PathViewTest::SetUp();
+  }
+};
 
 TEST_P(PathViewTest, a_full_walk_of_the_mirror_equals_the_description) { compare(tree_.root()); }
 
@@ -145,6 +155,24 @@ TEST_P(PathViewTest, a_descriptor_of_a_parent_leads_back_to_its_virtual_path) {
   struct stat st {};
   ASSERT_EQ(fstat(up.get(), &st), 0);
   EXPECT_EQ(view_->path_of(st), "/sys/devices/pci0001:01/0001:01:00.0");
+}
+
+TEST_P(PathViewTest, may_be_used_from_many_threads_at_once) {
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        const Lookup found = find(i % 2 == 0 ? "/dev" : "/sys/devices/pci0001:01/0001:01:00.0");
+        const Result<Fd> fd = view_->open_directory(found.path, O_RDONLY | O_DIRECTORY);
+        ASSERT_TRUE(fd);
+        struct stat st {};
+        ASSERT_EQ(fstat(fd->get(), &st), 0);
+        EXPECT_EQ(view_->path_of(st), found.path);
+        EXPECT_TRUE(view_->stat(found));
+        EXPECT_FALSE(view_->covers("/etc"));
+      }
+    });
+  }
 }
 
 TEST_P(PathViewTest, open_flags_are_honoured) {
