@@ -40,9 +40,9 @@ std::optional<std::string> kernel_config() {
   return text;
 }
 
-// "y", "m" or "n"; "unknown" without a configuration.
+// "y", "m" or "n"; empty without a configuration.
 std::string_view option(const std::optional<std::string>& config, std::string_view name) {
-  if (!config) return "unknown";
+  if (!config) return {};
   const std::size_t at = config->find(fmt::format("\n{}=", name));
   if (at == std::string::npos) return "n";
   return std::string_view(*config).substr(at + name.size() + 2, 1);
@@ -78,7 +78,7 @@ Finding examine(const Part& part, const std::optional<std::string>& config) {
   const std::string_view built = option(config, part.option);
   const bool at_work = part.node != nullptr && is_there(part.node);
   const bool module_file = part.module != nullptr && has_module_file(part.module);
-  Finding f{.what = part.what, .state = State::kNo, .detail = fmt::format("{}={}", part.option, built)};
+  Finding f{.what = part.what, .state = State::kNo, .detail = built.empty() ? "configuration not readable" : fmt::format("{}={}", part.option, built)};
   if (at_work) f.detail += fmt::format(", {} is there", part.node);
   if (module_file) f.detail += ", module installed";
   if (at_work || built == "y") {
