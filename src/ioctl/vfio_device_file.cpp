@@ -49,7 +49,7 @@ Result<s64> VfioDeviceFile::ioctl(Call& call, u32 cmd, u64 arg) {
 Result<u64> VfioDeviceFile::read(Call& call, u64 offset, UserVa buf, u64 count) {
   Busy device = IOMMUFD_TRY(file_->enter());
   if (count == 0) return 0;
-  vfio::Window window = IOMMUFD_TRY(vfio::locate(file_->function(), offset, count, vfio::Direction::kRead));
+  const vfio::Window window = IOMMUFD_TRY(vfio::locate(file_->function(), offset, count, vfio::Direction::kRead));
   const Ref<mem::AddressSpace> memory = call.memory();
   std::array<std::byte, kPiece> bytes;
   for (u64 done = 0; done < window.count;) {
@@ -65,7 +65,7 @@ Result<u64> VfioDeviceFile::read(Call& call, u64 offset, UserVa buf, u64 count) 
 Result<u64> VfioDeviceFile::write(Call& call, u64 offset, UserVa buf, u64 count) {
   Busy device = IOMMUFD_TRY(file_->enter());
   if (count == 0) return 0;
-  vfio::Window window = IOMMUFD_TRY(vfio::locate(file_->function(), offset, count, vfio::Direction::kWrite));
+  const vfio::Window window = IOMMUFD_TRY(vfio::locate(file_->function(), offset, count, vfio::Direction::kWrite));
   const Ref<mem::AddressSpace> memory = call.memory();
   std::array<std::byte, kPiece> bytes;
   for (u64 done = 0; done < window.count;) {

@@ -39,7 +39,7 @@ Edu::~Edu() { poller_.remove(*this); }
 u64 Edu::bar_read(u32 bar, u64 offset, u32 size) {
   IOMMUFD_ASSERT(bar == 0);
   if (!size_served(offset, size)) return kAllOnes;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   absorb();
   run_due_dma();
   return read_register(offset);
@@ -48,7 +48,7 @@ u64 Edu::bar_read(u32 bar, u64 offset, u32 size) {
 void Edu::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
   IOMMUFD_ASSERT(bar == 0);
   if (!size_served(offset, size)) return;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   absorb();
   run_due_dma();
   write_register(offset, value);
@@ -56,7 +56,7 @@ void Edu::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
 }
 
 void Edu::reset() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   ++resets_waiting_;
   while (dma_ == Dma::kRunning) dma_done_.wait(mu_);
   --resets_waiting_;
@@ -69,7 +69,7 @@ void Edu::reset() {
 
 void Edu::attach_memory(u32 bar, std::span<std::byte> memory) {
   IOMMUFD_ASSERT(bar == 0);
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   page_.attach(memory);
   page_.publish(regs_);
   poller_.wake();
@@ -77,12 +77,12 @@ void Edu::attach_memory(u32 bar, std::span<std::byte> memory) {
 
 void Edu::detach_memory(u32 bar) {
   IOMMUFD_ASSERT(bar == 0);
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   page_.detach();
 }
 
 pci::PollOutcome Edu::poll() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   pci::PollOutcome outcome;
   outcome.worked = absorb();
   run_due_dma();
@@ -276,7 +276,7 @@ void Edu::transfer(const EduRegisters& regs) noexcept {
   }
   const std::span<std::byte> window(buffer_.data() + (start - edu::kBuffer), regs.dma_count);
   if (to_memory) {
-    (void)ports_.dma.write(address, window);
+    [[maybe_unused]] const Result<void> moved = ports_.dma.write(address, window);
   } else {
     std::array<std::byte, edu::kBufferSize> arrived;
     const std::span<std::byte> in(arrived.data(), regs.dma_count);

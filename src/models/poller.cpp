@@ -16,19 +16,19 @@ void relax() {
 
 Poller::~Poller() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     ending_ = true;
   }
   changed_.notify_all();
 }
 
 void Poller::add(pci::DeviceModel& model) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   entries_.push_back({.model = &model});
 }
 
 void Poller::remove(pci::DeviceModel& model) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   for (;;) {
     const auto it = std::ranges::find(entries_, &model, &Entry::model);
     if (it == entries_.end()) return;
@@ -43,7 +43,7 @@ void Poller::remove(pci::DeviceModel& model) {
 
 void Poller::wake() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     woken_ = true;
     if (!thread_.joinable()) {
       thread_ = std::jthread([this] { run(); });
@@ -81,7 +81,7 @@ void Poller::run() {
   auto pause = kFirstSleep;
   for (;;) {
     {
-      MutexLock lock(mu_);
+      const MutexLock lock(mu_);
       if (ending_) return;
       if (woken_) last_activity = pci::Clock::now();
       woken_ = false;
@@ -105,7 +105,7 @@ void Poller::run() {
 }
 
 void Poller::sleep(std::optional<pci::Clock::time_point> until) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   while (!woken_ && !ending_) {
     if (!until) {
       changed_.wait(mu_);

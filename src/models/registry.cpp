@@ -9,8 +9,8 @@
 namespace iommufd::models {
 
 std::span<const Kind> all() {
-  static const std::array kinds{edu_kind()};
-  return kinds;
+  static const std::array kKinds{edu_kind()};
+  return kKinds;
 }
 
 const Kind* find(std::string_view name) {

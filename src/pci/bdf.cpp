@@ -12,8 +12,9 @@ namespace {
 std::optional<u32> take(std::string_view& text, std::size_t digits, char end) {
   if (text.size() < digits) return std::nullopt;
   u32 value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + digits, value, 16);
-  if (error != std::errc{} || stop != text.data() + digits) return std::nullopt;
+  const std::string_view number = text.substr(0, digits);
+  const auto [stop, error] = std::from_chars(number.begin(), number.end(), value, 16);
+  if (error != std::errc{} || stop != number.end()) return std::nullopt;
   text.remove_prefix(digits);
   if (end == '\0') return text.empty() ? std::optional(value) : std::nullopt;
   if (!text.starts_with(end)) return std::nullopt;

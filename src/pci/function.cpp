@@ -8,12 +8,19 @@
 #include "pci/config_registers.hpp"
 
 namespace iommufd::pci {
+namespace {
+
+// Bits of struct resource's flags, as the file prints them (Linux include/linux/ioport.h); the low nibble is the BAR's.
+constexpr u64 kResourceIo = 0x100, kResourceMemory = 0x200, kResourcePrefetch = 0x2000, kResourceSizeAligned = 0x40000,
+              kResourceMemory64 = 0x100000;
+
+}  // namespace
 
 Function::Function(const Placement& placement, const FunctionSpec& spec, iommu::DmaPort& dma,
                    std::function<void(std::string_view)> note, const ModelFactory& factory)
     : placement_(placement), spec_(spec), dma_(dma), hardware_(spec, placement), config_size_(hardware_.size()) {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     dma_.set_bus_master(false);
     follow_hardware();
   }
@@ -27,7 +34,7 @@ Function::~Function() = default;
 
 void Function::enable() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     bool io = false;
     for (const BarSpec& bar : spec_.bars) io |= bar.kind == BarKind::kIo;
     const u16 decode = reg::kCommandMemory | (io ? reg::kCommandIo : u16{0});
@@ -35,19 +42,19 @@ void Function::enable() {
     set_command(static_cast<u16>((hardware_.command() & ~off) | decode));
   }
   if (resettable()) reset();
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   saved_.emplace(hardware_);
   virtual_.emplace(hardware_, spec_);
 }
 
 void Function::begin_disable() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   set_command(static_cast<u16>(hardware_.command() & ~reg::kCommandMaster));
 }
 
 void Function::finish_disable() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     IOMMUFD_ASSERT(saved_.has_value());
     hardware_.restore(*saved_);
     saved_.reset();
@@ -61,14 +68,14 @@ void Function::finish_disable() {
 void Function::reset() { model_->reset(); }
 
 void Function::config_read(u32 offset, std::span<std::byte> out) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   IOMMUFD_ASSERT(virtual_.has_value());
   hardware_.set_line(line());
   virtual_->read(hardware_, offset, out);
 }
 
 void Function::config_write(u32 offset, std::span<const std::byte> in) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   IOMMUFD_ASSERT(virtual_.has_value());
   const Intx before = virtual_->intx();
   virtual_->write(hardware_, offset, in);
@@ -108,7 +115,7 @@ Result<void> Function::bar_write(u32 bar, u64 offset, std::span<const std::byte>
 }
 
 void Function::enable_msi(unsigned vectors_lg2) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   const auto msi = hardware_.msi();
   IOMMUFD_ASSERT(msi.has_value() && virtual_.has_value());
   const u32 at = *msi + reg::kMsiFlags;
@@ -118,7 +125,7 @@ void Function::enable_msi(unsigned vectors_lg2) {
 }
 
 void Function::disable_msi() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   const auto msi = hardware_.msi();
   IOMMUFD_ASSERT(msi.has_value() && virtual_.has_value());
   hardware_.write(*msi + reg::kMsiFlags, 2, 0);
@@ -127,25 +134,23 @@ void Function::disable_msi() {
 }
 
 std::vector<u8> Function::sysfs_config() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   hardware_.set_line(line());
   return hardware_.bytes();
 }
 
-// Bits of struct resource's flags, as the file prints them (Linux include/linux/ioport.h); the low nibble is the BAR's.
 std::array<Resource, Function::kResourceCount> Function::sysfs_resources() const {
-  constexpr u64 kIo = 0x100, kMemory = 0x200, kPrefetch = 0x2000, kSizeAligned = 0x40000, kMemory64 = 0x100000;
   std::array<Resource, kResourceCount> out{};
   for (u32 i = 0; i < kBarCount; ++i) {
     const BarSpec& bar = spec_.bars[i];
     if (bar.kind == BarKind::kNone) continue;
-    u64 flags = kSizeAligned;
+    u64 flags = kResourceSizeAligned;
     if (bar.kind == BarKind::kIo) {
-      flags |= kIo | reg::kBarIo;
+      flags |= kResourceIo | reg::kBarIo;
     } else {
-      flags |= kMemory;
-      if (bar.kind == BarKind::kMemory64) flags |= kMemory64 | reg::kBarMemory64;
-      if (bar.prefetch == Prefetch::kYes) flags |= kPrefetch | reg::kBarPrefetch;
+      flags |= kResourceMemory;
+      if (bar.kind == BarKind::kMemory64) flags |= kResourceMemory64 | reg::kBarMemory64;
+      if (bar.prefetch == Prefetch::kYes) flags |= kResourcePrefetch | reg::kBarPrefetch;
     }
     out[i] = {placement_.bar_base[i], placement_.bar_base[i] + bar.size - 1, flags};
   }

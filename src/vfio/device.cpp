@@ -22,12 +22,12 @@ Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physica
 }
 
 void Device::set_bound(Ref<core::Device> bound) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   std::swap(bound_, bound);
 }
 
 Ref<core::Device> Device::bound() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   return bound_;
 }
 

@@ -24,14 +24,14 @@ DeviceFile::~DeviceFile() = default;
 
 Result<ObjectId> DeviceFile::bind(BindRequest request) {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     if (state_ != State::kOpen) {
       return reject(Errno::kInval, {"fd", 0, "this open of the device is bound already", "vfio-device 5 row 7"});
     }
     state_ = State::kBinding;
   }
   Rollback again([this] {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     state_ = released_ ? State::kClosed : State::kOpen;
   });
   if (request.token) {
@@ -80,14 +80,14 @@ void DeviceFile::finish_bind() {
 
 void DeviceFile::abort_bind() {
   shut_down();
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   IOMMUFD_ASSERT(state_ == State::kBinding);
   state_ = released_ ? State::kClosed : State::kOpen;
 }
 
 Result<DeviceFile::Busy> DeviceFile::enter() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     if (state_ != State::kBound || released_) {
       return reject(Errno::kInval, {"fd", 0, "the device is not bound to an iommufd", "vfio-device 3"});
     }
@@ -101,7 +101,7 @@ Result<DeviceFile::Busy> DeviceFile::enter() {
 
 void DeviceFile::leave() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     if (--busy_ != 0 || !released_) return;
     state_ = State::kClosed;
   }
@@ -110,7 +110,7 @@ void DeviceFile::leave() {
 
 void DeviceFile::release() {
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     released_ = true;
     if (busy_ != 0 || state_ == State::kBinding) return;  // whoever is inside shuts down
     if (std::exchange(state_, State::kClosed) != State::kBound) return;
@@ -146,7 +146,7 @@ void DeviceFile::shut_down() {
   power_.store(Power::kOn, std::memory_order_relaxed);
   std::optional<Eventfd> dropped;
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     std::swap(dropped, wakeup_);
   }
   device_.set_bound(nullptr);
@@ -160,7 +160,7 @@ void DeviceFile::wake() {
   if (power_.load(std::memory_order_acquire) == Power::kOn) return;
   std::optional<Eventfd> wakeup;
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     std::swap(wakeup, wakeup_);
   }
   if (!wakeup) return;
@@ -223,7 +223,7 @@ Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
   if (!file_->power_.compare_exchange_strong(expected, Power::kLow, std::memory_order_acq_rel)) {
     return reject(Errno::kInval, {"flags", 0, "the device is in low power already", "vfio-device 16"});
   }
-  MutexLock lock(file_->mu_);
+  const MutexLock lock(file_->mu_);
   std::swap(file_->wakeup_, wakeup);
   return {};
 }
@@ -231,7 +231,7 @@ Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
 void DeviceFile::Busy::exit_low_power() {
   std::optional<Eventfd> dropped;
   file_->power_.store(Power::kOn, std::memory_order_release);
-  MutexLock lock(file_->mu_);
+  const MutexLock lock(file_->mu_);
   std::swap(file_->wakeup_, dropped);
 }
 

@@ -21,14 +21,14 @@ Result<void> watch(int epoll, int fd, EventWatcher::WatchId id) {
 }  // namespace
 
 EventWatcher::~EventWatcher() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (!stop_.valid()) return;
   const u64 one = 1;
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
 }
 
 Result<EventWatcher::WatchId> EventWatcher::add(Eventfd event, std::function<void()> act) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   IOMMUFD_TRY(start_locked());
   const WatchId id = next_++;
   const int fd = event.fd();
@@ -41,7 +41,7 @@ Result<EventWatcher::WatchId> EventWatcher::add(Eventfd event, std::function<voi
 }
 
 void EventWatcher::remove(WatchId id) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   const auto it = watches_.find(id);
   if (it == watches_.end()) return;
   // The client has descriptors of the same file: closing ours would not take it out of the set.

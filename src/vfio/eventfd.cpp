@@ -35,7 +35,7 @@ void Eventfd::signal() const {
 
 bool Eventfd::consume() const {
   u64 count = 0;
-  iovec where{&count, sizeof count};
+  const iovec where{&count, sizeof count};
   return ::preadv2(fd_.get(), &where, 1, -1, RWF_NOWAIT) == static_cast<ssize_t>(sizeof count);
 }
 

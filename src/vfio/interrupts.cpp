@@ -35,7 +35,7 @@ IrqInfo Interrupts::info(IrqIndex index) const {
 }
 
 Result<void> Interrupts::set(IrqRequest request) {
-  MutexLock gate(gate_);
+  const MutexLock gate(gate_);
   const bool trigger = request.action == IrqAction::kTrigger;
   switch (request.index) {
     case IrqIndex::kIntx:
@@ -56,31 +56,31 @@ Result<void> Interrupts::set(IrqRequest request) {
 }
 
 void Interrupts::teardown() {
-  MutexLock gate(gate_);
+  const MutexLock gate(gate_);
   switch (mode()) {
     case Mode::kIntx: disable_intx(); break;
     case Mode::kMsi: disable_msi(); break;
     case Mode::kNone: break;
   }
   Trigger dropped;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   std::swap(dropped, request_);
   intx_state_ = pci::Intx::kEnabled;
 }
 
 void Interrupts::line(pci::Level level) {
   if (level == pci::Level::kLow) return;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (mode_ == Mode::kIntx && !intx_masked_) deliver_intx_locked();
 }
 
 void Interrupts::message(u32 vector) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (mode_ == Mode::kMsi && vector < msi_.size() && msi_[vector]) msi_[vector]->signal();
 }
 
 void Interrupts::intx(pci::Intx state) {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   intx_state_ = state;
   if (mode_ != Mode::kIntx) return;
   if (state == pci::Intx::kDisabled) {
@@ -97,7 +97,7 @@ Result<void> Interrupts::mask_intx(const IrqRequest& request) {
   if (request.data == IrqData::kEventfd) {
     return reject(Errno::kNoTty, {"flags", 0, "INTx cannot be masked by an eventfd", "vfio-device 13"});
   }
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (request.data == IrqData::kNone || request.bools[0] != 0) intx_masked_ = true;
   return {};
 }
@@ -139,7 +139,7 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
     if (now == Mode::kNone && function_.irq() == 0) {
       return reject(Errno::kNoDev, {"index", raw(request.index), "no interrupt line is connected", "vfio-device 13"});
     }
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     std::swap(intx_, trigger);
     if (now == Mode::kNone) {
       mode_ = Mode::kIntx;
@@ -149,7 +149,7 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
     return {};
   }
   if (now != Mode::kIntx) return bad("index", raw(request.index), "INTx is not enabled");
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (request.data == IrqData::kNone || request.bools[0] != 0) signal_intx_locked();
   return {};
 }
@@ -170,7 +170,7 @@ Result<void> Interrupts::trigger_msi(IrqRequest& request) {
     return set;
   }
   if (now != Mode::kMsi) return bad("index", raw(request.index), "MSI is not enabled");
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   for (u32 i = 0; i < request.count; ++i) {
     const u32 vector = request.start + i;
     if (vector >= msi_.size() || !msi_[vector]) continue;
@@ -188,12 +188,12 @@ Result<void> Interrupts::trigger_request(IrqRequest& request) {
     if (element.number < -1) return bad("fd", static_cast<u64>(element.number), "must be -1 or an eventfd");
     Trigger fresh;
     if (element.number >= 0) fresh = IOMMUFD_TRY(std::move(element.event));
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     std::swap(request_, fresh);
     return {};
   }
   Trigger dropped;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (request.data == IrqData::kBool) {
     if (request.bools[0] != 0 && request_) request_->signal();
     return {};
@@ -211,7 +211,7 @@ Result<void> Interrupts::trigger_request(IrqRequest& request) {
 Result<void> Interrupts::enable_msi(u32 vectors) {
   if (vectors == 0) return reject(Errno::kRange, {"count", 0, "no vector to allocate", "vfio-device 13"});
   {
-    MutexLock lock(mu_);
+    const MutexLock lock(mu_);
     msi_.clear();
     msi_.resize(vectors);
     mode_ = Mode::kMsi;
@@ -234,7 +234,7 @@ Result<void> Interrupts::set_msi_block(IrqRequest& request) {
 Result<void> Interrupts::set_msi_vector(u32 vector, IrqEventfd& element) {
   drop_msi_vector(vector);
   if (element.number < 0) return {};
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (vector >= msi_.size()) return bad("start", vector, "MSI cannot grow: disable it first");
   msi_[vector] = IOMMUFD_TRY(std::move(element.event));
   return {};
@@ -242,14 +242,14 @@ Result<void> Interrupts::set_msi_vector(u32 vector, IrqEventfd& element) {
 
 void Interrupts::drop_msi_vector(u32 vector) {
   Trigger dropped;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (vector < msi_.size()) std::swap(dropped, msi_[vector]);
 }
 
 void Interrupts::disable_msi() {
   function_.disable_msi();
   std::vector<Trigger> dropped;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   std::swap(dropped, msi_);
   mode_ = Mode::kNone;
 }
@@ -257,13 +257,13 @@ void Interrupts::disable_msi() {
 void Interrupts::disable_intx() {
   if (unmask_watch_) watcher_.remove(*std::exchange(unmask_watch_, std::nullopt));
   Trigger dropped;
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   std::swap(dropped, intx_);
   mode_ = Mode::kNone;
 }
 
 void Interrupts::unmask() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   unmask_locked();
 }
 
@@ -283,7 +283,7 @@ void Interrupts::signal_intx_locked() {
 }
 
 Interrupts::Mode Interrupts::mode() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   return mode_;
 }
 

@@ -23,7 +23,7 @@ Result<void> Ioeventfds::set(IoeventfdRequest request) {
   }
   if (request.width == 8) return bad("flags", request.width, "8 bytes are not supported");
 
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   const auto same = [&](const Entry& e) {
     return e.bar == request.bar && e.offset == request.offset && e.width == request.width && e.data == request.data;
   };
@@ -43,7 +43,8 @@ Result<void> Ioeventfds::set(IoeventfdRequest request) {
   Eventfd event = IOMMUFD_TRY(std::move(request.event.event));
   const auto write = [this, bar = request.bar, offset = request.offset, width = request.width, data = request.data] {
     // With decoding off the write goes nowhere.
-    (void)function_.bar_write(bar, offset, std::as_bytes(std::span(&data, 1)).first(width));
+    [[maybe_unused]] const Result<void> written =
+        function_.bar_write(bar, offset, std::as_bytes(std::span(&data, 1)).first(width));
   };
   entries_.reserve(entries_.size() + 1);
   const auto watch = IOMMUFD_TRY(watcher_.add(std::move(event), write));
@@ -52,7 +53,7 @@ Result<void> Ioeventfds::set(IoeventfdRequest request) {
 }
 
 void Ioeventfds::teardown() {
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   for (const Entry& entry : entries_) watcher_.remove(entry.watch);
   entries_.clear();
 }
