@@ -77,9 +77,9 @@ TEST_F(FilterTest, ioctls_of_our_type_are_notified_on_every_descriptor) {
 }
 
 TEST_F(FilterTest, calls_by_descriptor_are_notified_from_512_to_the_largest) {
-  for (const long nr : {SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_lseek, SYS_ftruncate, SYS_fallocate,
-                        SYS_getdents, SYS_getdents64, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2,
-                        SYS_pwritev2}) {
+  for (const long nr :
+       {SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_lseek, SYS_ftruncate, SYS_fallocate, SYS_getdents,
+        SYS_getdents64, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2, SYS_pwritev2}) {
     EXPECT_FALSE(notified(nr, {511})) << nr;
     EXPECT_TRUE(notified(nr, {512})) << nr;
     EXPECT_TRUE(notified(nr, {0x7fff'ffff})) << nr;
@@ -103,9 +103,9 @@ TEST_F(FilterTest, calls_by_offset_are_notified_from_the_first_region_on) {
 }
 
 TEST_F(FilterTest, path_calls_and_exec_are_always_notified) {
-  for (const long nr : {SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx,
-                        SYS_fstat, SYS_access, SYS_faccessat, SYS_faccessat2, SYS_readlink, SYS_readlinkat, SYS_execve,
-                        SYS_execveat})
+  for (const long nr :
+       {SYS_open, SYS_openat, SYS_openat2, SYS_creat, SYS_stat, SYS_lstat, SYS_newfstatat, SYS_statx, SYS_fstat,
+        SYS_access, SYS_faccessat, SYS_faccessat2, SYS_readlink, SYS_readlinkat, SYS_execve, SYS_execveat})
     EXPECT_TRUE(notified(nr, {})) << nr;
 }
 
@@ -126,8 +126,12 @@ TEST_F(FilterTest, i386_and_x32_get_enotty_for_our_ioctls_and_nothing_else) {
   EXPECT_EQ(run(AUDIT_ARCH_X86_64, 0x4000'0000 + 514, {512, 0x3b85}).value, kNoTty);
   EXPECT_EQ(run(AUDIT_ARCH_X86_64, 0x4000'0000 + 514, {512, 0x5401}).value, u32{SECCOMP_RET_ALLOW});
   for (int nr = 0; nr < 600; ++nr) {
-    if (nr != 54) EXPECT_EQ(run(AUDIT_ARCH_I386, nr, {512, 0x3b85}).value, u32{SECCOMP_RET_ALLOW}) << nr;
-    if (nr != 514) EXPECT_EQ(run(AUDIT_ARCH_X86_64, 0x4000'0000 + nr, {512, 0x3b85}).value, u32{SECCOMP_RET_ALLOW});
+    if (nr != 54) {
+      EXPECT_EQ(run(AUDIT_ARCH_I386, nr, {512, 0x3b85}).value, u32{SECCOMP_RET_ALLOW}) << nr;
+    }
+    if (nr != 514) {
+      EXPECT_EQ(run(AUDIT_ARCH_X86_64, 0x4000'0000 + nr, {512, 0x3b85}).value, u32{SECCOMP_RET_ALLOW}) << nr;
+    }
   }
 }
 
