@@ -21,7 +21,7 @@
 namespace iommufd::run {
 
 Result<Fd> Listener::install(std::span<const sock_filter> program) {
-  IOMMUFD_TRY(sys::check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)));
+  IOMMUFD_TRY(sys::ok(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)));
   // SPEC_ALLOW: the filter keeps nobody in, so it must not cost the client the speculation of stores.
   constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV |
                                    SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -36,7 +36,7 @@ bool Listener::set_sync_wake_up() {
 
 Result<void> Listener::receive(Notification& out) const {
   std::memset(&out, 0, sizeof(out));  // the kernel refuses a buffer that is not zero
-  IOMMUFD_TRY(sys::check(::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, static_cast<seccomp_notif*>(&out))));
+  IOMMUFD_TRY(sys::ok(::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_RECV, static_cast<seccomp_notif*>(&out))));
   return {};
 }
 
