@@ -23,7 +23,7 @@ await() {
 # Waits until no process of ours has the word in its command line.
 nobody_left() {
   for _ in $(seq 300); do
-    pgrep -f "$run.*$1" >/dev/null || return 0
+    pgrep -f "^$run .*$1" >/dev/null || return 0
     sleep 0.01
   done
   return 1
@@ -84,7 +84,7 @@ kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 for _ in $(seq 300); do kill -0 "$client" 2>/dev/null || break; sleep 0.01; done
 kill -0 "$client" 2>/dev/null && expect "the client of a killed front" gone alive
-nobody_left wait || expect "processes after SIGKILL of the front" none "$(pgrep -af "$run")"
+nobody_left wait || expect "processes after SIGKILL of the front" none "$(pgrep -af "^$run")"
 
 # SIGKILL of the program.
 "$run" -- "$program" wait >"$scratch/out3" &
@@ -93,7 +93,7 @@ await "$scratch/out3"
 kill -KILL "$(sed -n 's/pid //p' "$scratch/out3")"
 wait "$pid" 2>/dev/null
 expect "the program was killed" 137 $?
-nobody_left wait || expect "processes after SIGKILL of the program" none "$(pgrep -af "$run")"
+nobody_left wait || expect "processes after SIGKILL of the program" none "$(pgrep -af "^$run")"
 
 # A process that the program leaves behind is served to its end; nobody waits for it.
 start=$(date +%s%N)
@@ -102,7 +102,7 @@ expect "the end of a program that leaves a child" 0 "${PIPESTATUS[0]}"
 [ -n "$waits" ] || [ $((($(date +%s%N) - start) / 1000000)) -lt 900 ] || expect "its end" "at once" "after its child"
 for _ in $(seq 500); do [ -s "$scratch/left" ] && break; sleep 0.01; done
 expect "what the child wrote" done "$(cat "$scratch/left" 2>/dev/null)"
-nobody_left leave || expect "processes after that" none "$(pgrep -af "$run")"
+nobody_left leave || expect "processes after that" none "$(pgrep -af "^$run")"
 
 # run inside run.
 "$run" -- "$run" -- "$program" exit 0 2>"$scratch/err"
