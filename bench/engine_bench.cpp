@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The engine in-process, without a transport: what a VMM that links the library pays. Rows engine/...:
-//   map_4k, unmap_4k          IOAS map and unmap of one page with a HWPT attached, devices idle (typed calls)
+//   map_4k, unmap_4k          IOAS map and unmap of one page of guest RAM with a HWPT attached, devices idle
+//   map_4k_any                the same for memory that nobody promised to keep: madvise() checks and populates it
 //   map_4k_dma, unmap_4k_dma  the same while another thread's device does DMA all the time
 //   get_pa                    IOVA -> physical address of a noiommu IOAS
 //   dma_read_8                one 8-byte DMA: page-table walk (none for noiommu), frame, copy
@@ -25,10 +26,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr u64 kIova = 0x10'0000;
 
+enum class Memory { kPromised, kAny };
+
 // A context with one attached device and one page of memory.
 class Rig {
  public:
-  explicit Rig(iommu::Kind kind)
+  explicit Rig(iommu::Kind kind, Memory memory = Memory::kPromised)
       : platform_(std::move(iommu::Platform::create({})).value()),
         instance_(kind, "iommu0", platform_->tables()),
         port_("0000:01:00.0", kind == iommu::Kind::kNone ? iommu::Translation::kNone : iommu::Translation::kIommu,
@@ -45,6 +48,7 @@ class Rig {
     void* p =
         ::mmap(nullptr, kPages * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     memory_ = std::bit_cast<u64>(p);
+    if (memory == Memory::kPromised) caller_.local_memory().promise(UserVa{memory_}, kPages * kPageSize).value();
   }
   ~Rig() {
     ioas_->unmap_all().value();
@@ -81,8 +85,9 @@ class Rig {
 enum class Traffic { kIdle, kDma };
 enum class Timed { kMap, kUnmap };
 
-void map_unmap(benchmark::State& state, iommu::Kind kind, Traffic traffic, Timed timed) {
-  Rig rig(kind);
+void map_unmap(benchmark::State& state, iommu::Kind kind, Traffic traffic, Timed timed,
+               Memory memory = Memory::kPromised) {
+  Rig rig(kind, memory);
   std::atomic<bool> stop{false};
   std::jthread device;
   if (traffic == Traffic::kDma) {
@@ -138,6 +143,9 @@ BENCHMARK_CAPTURE(map_unmap, map_none, iommu::Kind::kNone, Traffic::kIdle, Timed
 BENCHMARK_CAPTURE(map_unmap, unmap_none, iommu::Kind::kNone, Traffic::kIdle, Timed::kUnmap)
     ->UseManualTime()
     ->Name("engine/unmap_4k/noiommu");
+BENCHMARK_CAPTURE(map_unmap, map_any, iommu::Kind::kAmd, Traffic::kIdle, Timed::kMap, Memory::kAny)
+    ->UseManualTime()
+    ->Name("engine/map_4k_any/amd");
 BENCHMARK_CAPTURE(map_unmap, map_dma, iommu::Kind::kAmd, Traffic::kDma, Timed::kMap)
     ->UseManualTime()
     ->Name("engine/map_4k_dma/amd");

@@ -15,12 +15,12 @@ void Ioas::teardown() {
 }
 
 Ioas::Ranges Ioas::iova_ranges() {
-  const ReadLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   return {reserved_.gaps(), alignment_};
 }
 
 Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
-  const WriteLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   for (const auto& [last, entry] : ranges)
     if (reserved_.overlaps(entry.start, last))
       return reject(Errno::kAddrInUse,
@@ -30,7 +30,7 @@ Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
 }
 
 Result<void> Ioas::reserve(const std::vector<IovaRange>& ranges, const void* owner) {
-  const WriteLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   for (const IovaRange& r : ranges) {
     if (areas_.overlaps(r.start, r.last))
       return reject(
@@ -46,7 +46,7 @@ Result<void> Ioas::reserve(const std::vector<IovaRange>& ranges, const void* own
 }
 
 void Ioas::unreserve(const void* owner) {
-  const WriteLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   reserved_.remove(owner);
 }
 
@@ -79,7 +79,7 @@ bool Ioas::huge_pages() {
 
 Result<void> Ioas::set_huge_pages(bool on) {
   const WriteLock domains_lock(domains_mu_);
-  const WriteLock iova_lock(iova_mu_);
+  const MutexLock iova_lock(iova_mu_);
   if (on == huge_pages_) return {};
   if (on) {
     huge_pages_ = true;
@@ -96,7 +96,7 @@ Result<void> Ioas::set_huge_pages(bool on) {
 
 Result<Ioas::PhysRun> Ioas::noiommu_phys(u64 iova, u64 max_length) {
   const ReadLock domains_lock(domains_mu_);
-  const ReadLock iova_lock(iova_mu_);
+  const MutexLock iova_lock(iova_mu_);
   const auto it = areas_.find(iova, iova);
   if (it == areas_.end() || it->second.value.busy)
     return reject(Errno::kNoEnt, {"iova", iova, "is not mapped", "noiommu 12 row 6"});

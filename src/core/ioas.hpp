@@ -55,7 +55,8 @@ class Ioas final : public Object {
   // The slices behind [iova, iova + length). Errors: spec 3.7 rows 5 to 7.
   Result<std::vector<Slice>> slices(u64 iova, u64 length) IOMMUFD_EXCLUDES(iova_mu_);
   // Maps slices one after the other. Errors: spec 3.7 rows 9 to 14.
-  Result<u64> map_slices(const MapRequest& request, std::span<const Slice> slices) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  Result<u64> map_slices(const MapRequest& request, std::span<const Slice> slices)
+      IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
   // Unmaps every area inside the range; returns the bytes. Errors: spec 3.8 rows 3 to 7 (also after a part was done).
   Result<u64> unmap(u64 iova, u64 length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
@@ -120,8 +121,7 @@ class Ioas final : public Object {
   Result<void> add_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   void remove_domain(iommu::Domain& domain) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   Result<void> raise_alignment_locked(u64 alignment) IOMMUFD_REQUIRES(domains_mu_, iova_mu_);
-  [[nodiscard]] u64 wanted_alignment_locked() const IOMMUFD_REQUIRES_SHARED(domains_mu_)
-      IOMMUFD_REQUIRES_SHARED(iova_mu_);
+  [[nodiscard]] u64 wanted_alignment_locked() const IOMMUFD_REQUIRES_SHARED(domains_mu_) IOMMUFD_REQUIRES(iova_mu_);
 
   iommu::Platform& platform_;
 
@@ -132,7 +132,7 @@ class Ioas final : public Object {
   std::vector<iommu::Domain*> domains_ IOMMUFD_GUARDED_BY(domains_mu_);  // [0] is the storage domain
   bool huge_pages_ IOMMUFD_GUARDED_BY(domains_mu_) = true;
 
-  SharedMutex iova_mu_{LockRank::kIova};
+  Mutex iova_mu_{LockRank::kIova};
   Areas areas_ IOMMUFD_GUARDED_BY(iova_mu_);
   iova::ReservedRanges reserved_ IOMMUFD_GUARDED_BY(iova_mu_);
   iova::IntervalMap<std::monostate> allowed_ IOMMUFD_GUARDED_BY(iova_mu_);

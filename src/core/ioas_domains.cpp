@@ -23,12 +23,12 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
   const WriteLock domains_lock(domains_mu_);
   u64 old_alignment = 0;
   {
-    const WriteLock iova_lock(iova_mu_);
+    const MutexLock iova_lock(iova_mu_);
     old_alignment = alignment_;
     IOMMUFD_TRY(raise_alignment_locked(std::max(alignment_, domain.smallest_page())));
   }
   Rollback restore_alignment{[&]() IOMMUFD_REQUIRES(domains_mu_) {
-    const WriteLock iova_lock(iova_mu_);
+    const MutexLock iova_lock(iova_mu_);
     alignment_ = old_alignment;
   }};
   IOMMUFD_TRY(reserve(outside(domain.aperture()), &domain));
@@ -52,7 +52,7 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
     }
   }};
   {
-    const ReadLock iova_lock(iova_mu_);
+    const MutexLock iova_lock(iova_mu_);
     done.reserve(areas_.size());
     for (const auto& [last, entry] : areas_) {
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
@@ -81,9 +81,10 @@ void Ioas::remove_domain(iommu::Domain& domain) {
   const auto at = std::ranges::find(domains_, &domain);
   IOMMUFD_ASSERT(at != domains_.end());
   {
-    const ReadLock iova_lock(iova_mu_);
+    const MutexLock iova_lock(iova_mu_);
     for (const auto& [last, entry] : areas_) {
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
+      if (domains_.size() == 1) teardown.frames.reserve_more(span.count);
       clear_area(entry.start, last, domain, teardown.gather);
       if (domains_.size() == 1) entry.value.pages->unpin(span.first, span.count, teardown.frames);
     }
@@ -91,7 +92,7 @@ void Ioas::remove_domain(iommu::Domain& domain) {
   // The last one moves into the gap: storage follows index 0 (noiommu.md 11).
   *at = domains_.back();
   domains_.pop_back();
-  const WriteLock iova_lock(iova_mu_);
+  const MutexLock iova_lock(iova_mu_);
   reserved_.remove(&domain);
   alignment_ = wanted_alignment_locked();
 }

@@ -118,7 +118,7 @@ Result<std::vector<Ioas::Slice>> Ioas::slices(u64 iova, u64 length) {
   if (__builtin_add_overflow(iova, length - 1, &last))
     return reject(Errno::kOverflow, {"src_iova", iova, "src_iova + length wraps", "iommufd-core 3.7 row 6"});
   std::vector<Slice> out;
-  const ReadLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   u64 at = iova;
   for (;;) {
     const auto it = areas_.find(at, at);
@@ -144,17 +144,17 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
   };
   Teardown teardown(platform_);
   Rollback undo{[&]() IOMMUFD_REQUIRES_SHARED(domains_mu_) {
-    const auto area_at = [&](u64 start) IOMMUFD_REQUIRES_SHARED(iova_mu_) { return areas_.find(start, start); };
+    const auto area_at = [&](u64 start) IOMMUFD_REQUIRES(iova_mu_) { return areas_.find(start, start); };
     for (std::size_t i = 0; i < inserted; ++i) {
       const u64 start = start_of(i);
-      const WriteLock lock(iova_mu_);
+      const MutexLock lock(iova_mu_);
       const auto it = area_at(start);
       if (i < filled) tear_down_area_locked(start, it->first, it->second.value, teardown);
       areas_.erase(it);
     }
   }};
   {
-    const WriteLock lock(iova_mu_);
+    const MutexLock lock(iova_mu_);
     const Slice& head = slices.front();
     // The hint is the position of the first byte in its own backing.
     const u64 hint = (head.pages->start() & ~kPageMask) + head.offset;
@@ -179,7 +179,7 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
     IOMMUFD_TRY(fill_domains_locked(start, start + (slice.length - 1), area));
   }
   undo.commit();
-  const WriteLock lock(iova_mu_);
+  const MutexLock lock(iova_mu_);
   for (std::size_t i = 0; i < inserted; ++i) areas_.find(start_of(i), start_of(i))->second.value.busy = false;
   return iova;
 }
@@ -194,7 +194,7 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
     u64 first = 0;
     u64 end = 0;
     {
-      const WriteLock lock(iova_mu_);
+      const MutexLock lock(iova_mu_);
       const auto it = areas_.find(from, last);
       if (it == areas_.end()) return bytes;
       if (it->second.value.busy)
@@ -214,7 +214,7 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
       tear_down_area_locked(first, end, area, teardown);
     }
     {
-      const WriteLock lock(iova_mu_);
+      const MutexLock lock(iova_mu_);
       areas_.erase(areas_.find(first, first));
     }
     area.pages = nullptr;

@@ -12,7 +12,6 @@
 
 #include <array>
 #include <memory>
-#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -36,14 +35,28 @@ class FrameList {
   FrameList(const FrameList&) = delete;
   FrameList& operator=(const FrameList&) = delete;
   // Makes room for `more` frames, so that adding them never fails.
-  void reserve_more(u64 more) { frames_.reserve(frames_.size() + more); }
-  void add(PhysAddr frame) { frames_.push_back(frame); }
-  [[nodiscard]] std::span<const PhysAddr> frames() const { return frames_; }
+  void reserve_more(u64 more) {
+    if (count_ + more <= few_.size()) return;
+    if (many_.capacity() - many_.size() < more) many_.reserve(2 * (count_ + more));
+    if (many_.empty()) many_.assign(few_.begin(), few_.begin() + static_cast<std::ptrdiff_t>(count_));
+  }
+  void add(PhysAddr frame) {
+    if (count_ == few_.size()) reserve_more(1);
+    if (many_.capacity() != 0) {
+      many_.push_back(frame);
+    } else {
+      few_[count_] = frame;
+    }
+    ++count_;
+  }
+  [[nodiscard]] std::span<const PhysAddr> frames() const {
+    return many_.capacity() != 0 ? std::span(many_) : std::span(few_).first(count_);
+  }
 
  private:
-  std::array<std::byte, 16 * sizeof(PhysAddr)> room_;
-  std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
-  std::pmr::vector<PhysAddr> frames_{&memory_};
+  std::array<PhysAddr, 8> few_;
+  std::size_t count_ = 0;
+  std::vector<PhysAddr> many_;  // all of them, once there are more than a few
 };
 
 class Pages final : public RefCounted {
@@ -54,7 +67,8 @@ class Pages final : public RefCounted {
 
   // Pins pages [first, first + count). Errors: kFault, kNoMem, and what the backing says.
   Result<void> pin(u64 first, u64 count) IOMMUFD_EXCLUDES(mu_);
-  // Ends one use of each page; frames that nobody uses any more are appended to `out`, which has room for `count`.
+  // Ends one use of each page; frames that nobody uses any more are appended to `out`, in which
+  // the caller has reserved room for `count`.
   void unpin(u64 first, u64 count, FrameList& out) IOMMUFD_EXCLUDES(mu_);
   // Calls fn(page index, frame address, contiguous pages) for runs of physically adjacent pages of [first, first + count).
   // Pre: they are pinned, and stay so during the call.

@@ -23,6 +23,7 @@ class LocalCall final : public ioctl::Call {
     if (::fcntl(fd, F_GETFD) < 0) return Err(Errno::kBadf);
     return Ref<ioctl::File>();
   }
+  mem::LocalMemory& local_memory() { return *memory_; }
   std::string describe() override { return "test:1"; }
 
   std::set<mem::Capability> dropped{};  // capabilities that the caller lacks
@@ -30,7 +31,7 @@ class LocalCall final : public ioctl::Call {
   int iommu_fd = 1'000'000;
 
  private:
-  Ref<mem::AddressSpace> memory_ = make_ref<mem::LocalMemory>();
+  Ref<mem::LocalMemory> memory_ = make_ref<mem::LocalMemory>();
   Ref<mem::Process> process_ = make_ref<mem::LocalProcess>();
 };
 
