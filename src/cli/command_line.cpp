@@ -151,7 +151,8 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
     command.machine.devices.push_back(std::move(device));
   }
   if (const auto twice = machine::assign_addresses(command.machine.devices)) {
-    return wrong("run", fmt::format("two devices have addr={}; give one of them another address, or none", twice->str()));
+    return wrong("run",
+                 fmt::format("two devices have addr={}; give one of them another address, or none", twice->str()));
   }
   run::Options& o = command.options;
   if (!take(parse_caps(t.caps), "--caps", t.caps, o.caps, mistake) ||
@@ -181,13 +182,15 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   std::vector<std::string> program;
   if (separator != arguments.end()) program.assign(separator + 1, arguments.end());
 
-  CLI::App app("Linux's iommufd and VFIO device files for unmodified programs, without root, kernel modules or hardware.",
-               "iommufd-user");
+  CLI::App app(
+      "Linux's iommufd and VFIO device files for unmodified programs, without root, kernel modules or hardware.",
+      "iommufd-user");
   app.set_version_flag("--version", fmt::format("iommufd-user {}", kVersion));
   app.footer(kFooter);
   app.require_subcommand(1);
   RunTexts texts;
-  CLI::App* run = app.add_subcommand("run", "Run a program that sees /dev/iommu and the devices of a simulated machine");
+  CLI::App* run =
+      app.add_subcommand("run", "Run a program that sees /dev/iommu and the devices of a simulated machine");
   add_run_options(*run, texts);
   const CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys");
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");

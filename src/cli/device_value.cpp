@@ -44,8 +44,9 @@ Parsed<void> set_common(machine::DeviceSpec& spec, std::string_view key, std::st
   }
   spec.address = pci::Bdf::parse(value);
   if (!spec.address) {
-    return std::unexpected(
-        fmt::format("addr={} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. addr=0000:01:00.0", value));
+    return std::unexpected(fmt::format(
+        "addr={} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. addr=0000:01:00.0",
+        value));
   }
   return {};
 }
@@ -58,9 +59,10 @@ Parsed<machine::DeviceSpec> parse_device(std::string_view text) {
   const models::Kind* kind = models::find(spec.model);
   if (kind == nullptr) {
     const auto names = model_names();
-    if (spec.model.empty()) return std::unexpected(fmt::format("no model is named; the models are: {}", fmt::join(names, ", ")));
-    return std::unexpected(fmt::format("unknown model '{}'{}; the models are: {}", spec.model, suggestion(spec.model, names),
-                                       fmt::join(names, ", ")));
+    if (spec.model.empty())
+      return std::unexpected(fmt::format("no model is named; the models are: {}", fmt::join(names, ", ")));
+    return std::unexpected(fmt::format("unknown model '{}'{}; the models are: {}", spec.model,
+                                       suggestion(spec.model, names), fmt::join(names, ", ")));
   }
   const auto known = key_names(*kind);
   std::vector<std::string_view> seen;
@@ -71,10 +73,11 @@ Parsed<machine::DeviceSpec> parse_device(std::string_view text) {
     const std::size_t equals = item.find('=');
     const std::string_view key = item.substr(0, equals);
     if (std::ranges::find(known, key) == known.end()) {
-      return std::unexpected(fmt::format("unknown key '{}'{}; the keys of {} are: {}", key, suggestion(key, known), spec.model,
-                                         fmt::join(known, ", ")));
+      return std::unexpected(fmt::format("unknown key '{}'{}; the keys of {} are: {}", key, suggestion(key, known),
+                                         spec.model, fmt::join(known, ", ")));
     }
-    if (equals == std::string_view::npos) return std::unexpected(fmt::format("key '{0}' has no value; write {0}=VALUE", key));
+    if (equals == std::string_view::npos)
+      return std::unexpected(fmt::format("key '{0}' has no value; write {0}=VALUE", key));
     if (std::ranges::find(seen, key) != seen.end()) return std::unexpected(fmt::format("key '{}' is given twice", key));
     seen.push_back(key);
     const std::string_view value = item.substr(equals + 1);
@@ -86,7 +89,8 @@ Parsed<machine::DeviceSpec> parse_device(std::string_view text) {
   }
   // The model knows which values its keys take.
   models::Poller unused;
-  if (const auto blueprint = kind->configure(spec.keys, unused); !blueprint) return std::unexpected(blueprint.error().text);
+  if (const auto blueprint = kind->configure(spec.keys, unused); !blueprint)
+    return std::unexpected(blueprint.error().text);
   return spec;
 }
 

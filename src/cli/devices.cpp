@@ -27,8 +27,8 @@ void print_rows(std::string& out, const std::vector<Row>& rows) {
     fallback = std::max(fallback, r.fallback.size());
   }
   for (const Row& r : rows) {
-    fmt::format_to(std::back_inserter(out), "  {:{}}  {:{}}  {:{}}  {}\n", r.key, key, r.values, values, r.fallback, fallback,
-                   r.help);
+    fmt::format_to(std::back_inserter(out), "  {:{}}  {:{}}  {:{}}  {}\n", r.key, key, r.values, values, r.fallback,
+                   fallback, r.help);
   }
 }
 

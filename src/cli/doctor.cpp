@@ -45,21 +45,25 @@ std::string render(std::span<const Section> sections, Colour colour) {
     for (const Finding& f : s.findings) {
       const Word w = word(f);
       const bool paint = colour == Colour::kOn;
-      fmt::format_to(to, "  {:{}}  {}{:{}}{}", f.what, width, paint ? w.colour : "", w.text, f.detail.empty() ? 0 : kStateWidth,
-                     paint ? "\033[0m" : "");
+      fmt::format_to(to, "  {:{}}  {}{:{}}{}", f.what, width, paint ? w.colour : "", w.text,
+                     f.detail.empty() ? 0 : kStateWidth, paint ? "\033[0m" : "");
       if (!f.detail.empty()) fmt::format_to(to, "  {}", f.detail);
       out += '\n';
       if (!f.cost.empty()) fmt::format_to(to, "  {:{}}  -> {}\n", "", width, f.cost);
     }
     out += '\n';
   }
-  fmt::format_to(to, "{}\n", verdict(sections) == 0 ? "`iommufd-user run` can work here." : "`iommufd-user run` cannot work here: see NO above.");
+  fmt::format_to(to, "{}\n",
+                 verdict(sections) == 0 ? "`iommufd-user run` can work here."
+                                        : "`iommufd-user run` cannot work here: see NO above.");
   return out;
 }
 
 int verdict(std::span<const Section> sections) {
   const auto is_missing = [](const Finding& f) { return f.need == Need::kRequired && f.state == State::kNo; };
-  return std::ranges::any_of(sections, [&](const Section& s) { return std::ranges::any_of(s.findings, is_missing); }) ? 1 : 0;
+  return std::ranges::any_of(sections, [&](const Section& s) { return std::ranges::any_of(s.findings, is_missing); })
+             ? 1
+             : 0;
 }
 
 }  // namespace iommufd::cli

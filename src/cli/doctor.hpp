@@ -14,7 +14,7 @@ enum class Need { kRequired, kUseful };  // kRequired: without it `run` does not
 enum class Colour { kOff, kOn };
 
 struct Finding {
-  std::string what;         // "seccomp notification"
+  std::string what;  // "seccomp notification"
   State state = State::kYes;
   std::string detail = {};  // what was found; may be empty
   std::string cost = {};    // what its lack means for programs; empty when nothing lacks

@@ -78,7 +78,9 @@ Finding examine(const Part& part, const std::optional<std::string>& config) {
   const std::string_view built = option(config, part.option);
   const bool at_work = part.node != nullptr && is_there(part.node);
   const bool module_file = part.module != nullptr && has_module_file(part.module);
-  Finding f{.what = part.what, .state = State::kNo, .detail = built.empty() ? "configuration not readable" : fmt::format("{}={}", part.option, built)};
+  Finding f{.what = part.what,
+            .state = State::kNo,
+            .detail = built.empty() ? "configuration not readable" : fmt::format("{}={}", part.option, built)};
   if (at_work) f.detail += fmt::format(", {} is there", part.node);
   if (module_file) f.detail += ", module installed";
   if (at_work || built == "y") {

@@ -10,10 +10,10 @@ inline constexpr CallErrno kOk = 0;
 inline constexpr CallErrno kNotTried = -1;  // something before it failed, or the child died
 
 struct SeccompTrial {
-  CallErrno listener = kNotTried;      // a filter with a listener; EBUSY: there is one already (run inside run)
-  CallErrno wait_killable = kNotTried; // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)
-  CallErrno addfd_send = kNotTried;    // SECCOMP_ADDFD_FLAG_SEND (5.14)
-  CallErrno sync_wake_up = kNotTried;  // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (6.6)
+  CallErrno listener = kNotTried;       // a filter with a listener; EBUSY: there is one already (run inside run)
+  CallErrno wait_killable = kNotTried;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)
+  CallErrno addfd_send = kNotTried;     // SECCOMP_ADDFD_FLAG_SEND (5.14)
+  CallErrno sync_wake_up = kNotTried;   // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (6.6)
 };
 SeccompTrial try_seccomp();
 
@@ -25,10 +25,10 @@ struct ProcessTrial {
 };
 ProcessTrial try_process();
 
-CallErrno try_pidfd_thread();    // pidfd_open(PIDFD_THREAD) (6.9)
-CallErrno try_io_uring();        // io_uring_setup
-CallErrno try_procmap_query();   // ioctl on /proc/self/maps (6.11)
-CallErrno try_pagemap_scan();    // ioctl on /proc/self/pagemap (6.7)
+CallErrno try_pidfd_thread();   // pidfd_open(PIDFD_THREAD) (6.9)
+CallErrno try_io_uring();       // io_uring_setup
+CallErrno try_procmap_query();  // ioctl on /proc/self/maps (6.11)
+CallErrno try_pagemap_scan();   // ioctl on /proc/self/pagemap (6.7)
 CallErrno try_sealed_memfd();
 
 }  // namespace iommufd::cli

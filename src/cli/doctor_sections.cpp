@@ -58,11 +58,14 @@ std::string size_text(rlim_t bytes) {
 Finding kernel_version() {
   utsname u{};
   uname(&u);
-  Finding f{.what = "kernel 6.1 or later, x86-64", .detail = fmt::format("{} {}", u.release, u.machine), .need = Need::kRequired};
+  Finding f{.what = "kernel 6.1 or later, x86-64",
+            .detail = fmt::format("{} {}", u.release, u.machine),
+            .need = Need::kRequired};
   unsigned major = 0, minor = 0;
   const std::string_view release = u.release;
   const auto dot = std::from_chars(release.data(), release.data() + release.size(), major);
-  std::from_chars(dot.ptr + (dot.ptr < release.data() + release.size() ? 1 : 0), release.data() + release.size(), minor);
+  std::from_chars(dot.ptr + (dot.ptr < release.data() + release.size() ? 1 : 0), release.data() + release.size(),
+                  minor);
   if (std::string_view(u.machine) != "x86_64") {
     f.state = State::kNo;
     f.cost = "only x86-64 is supported";
@@ -99,7 +102,8 @@ Finding listener(const SeccompTrial& trial) {
             .cost = "`run` does not work inside `run`, nor under another program that listens to system calls",
             .need = Need::kRequired};
   }
-  return call(kWhat, trial.listener, Need::kRequired, "no system call can be answered; a container's profile may forbid it");
+  return call(kWhat, trial.listener, Need::kRequired,
+              "no system call can be answered; a container's profile may forbid it");
 }
 
 Finding present_filters() {
@@ -145,7 +149,8 @@ Finding io_uring() {
 
 Finding huge_pages() {
   const std::string total = field("/proc/meminfo", "HugePages_Total"), size = field("/proc/meminfo", "Hugepagesize");
-  Finding f{.what = "huge pages", .detail = fmt::format("{} of {}", total.empty() ? "0" : total, size.empty() ? "?" : size)};
+  Finding f{.what = "huge pages",
+            .detail = fmt::format("{} of {}", total.empty() ? "0" : total, size.empty() ? "?" : size)};
   if (total.empty() || total == "0") {
     f.state = State::kNo;
     f.cost = "programs that insist on hugetlb memory cannot get it (mmap: ENOMEM); vm.nr_hugepages reserves some";
@@ -155,37 +160,40 @@ Finding huge_pages() {
 
 }  // namespace
 
-Section system_section() {
-  return {"This machine", {kernel_version(), identity(), file_limit()}};
-}
+Section system_section() { return {"This machine", {kernel_version(), identity(), file_limit()}}; }
 
 Section calls_section() {
   const SeccompTrial seccomp = try_seccomp();
   const ProcessTrial process = try_process();
-  return {"System calls of the program",
-          {listener(seccomp), present_filters(),
-           call("  descriptors in answers (ADDFD, SEND)", seccomp.addfd_send, Need::kRequired, "open cannot be answered"),
-           call("  uninterrupted calls (WAIT_KILLABLE_RECV)", seccomp.wait_killable, Need::kUseful,
-                "a signal may interrupt a call after it took effect"),
-           call("  wake-up on the same CPU (SYNC_WAKE_UP)", seccomp.sync_wake_up, Need::kUseful,
-                "each answered call takes some microseconds longer"),
-           call("pidfd_getfd", process.pidfd_getfd, Need::kRequired, "the file behind a descriptor cannot be identified"),
-           call("pidfd of a thread (PIDFD_THREAD)", try_pidfd_thread(), Need::kUseful,
-                "threads that share no descriptors with their process (CLONE_FILES off) are not told apart"),
-           yama()}};
+  Section section{"System calls of the program", {listener(seccomp), present_filters()}};
+  const auto add = [&](Finding f) { section.findings.push_back(std::move(f)); };
+  if (seccomp.listener == kOk) {
+    add(call("  descriptors in answers (ADDFD, SEND)", seccomp.addfd_send, Need::kRequired, "open cannot be answered"));
+    add(call("  uninterrupted calls (WAIT_KILLABLE_RECV)", seccomp.wait_killable, Need::kUseful,
+             "a signal may interrupt a call after it took effect"));
+    add(call("  wake-up on the same CPU (SYNC_WAKE_UP)", seccomp.sync_wake_up, Need::kUseful,
+             "each answered call takes some microseconds longer"));
+  }
+  add(call("pidfd_getfd", process.pidfd_getfd, Need::kRequired, "the file behind a descriptor cannot be identified"));
+  add(call("pidfd of a thread (PIDFD_THREAD)", try_pidfd_thread(), Need::kUseful,
+           "threads that share no descriptors with their process (CLONE_FILES off) are not told apart"));
+  add(yama());
+  return section;
 }
 
 Section memory_section() {
   const ProcessTrial process = try_process();
-  return {"Memory of the program",
-          {call("process_vm_readv", process.read_memory, Need::kRequired, "arguments of ioctls cannot be read"),
-           call("sealed memory files", try_sealed_memfd(), Need::kRequired, "there is nothing to put behind a descriptor"),
-           call("ptrace (injected system calls)", process.ptrace, Need::kUseful, "--pin=real falls back to --pin=auto"),
-           io_uring(),
-           call("mappings by ioctl (PROCMAP_QUERY)", try_procmap_query(), Need::kUseful,
-                "mappings are looked up by reading /proc/PID/maps, which is slower"),
-           call("pages by ioctl (PAGEMAP_SCAN)", try_pagemap_scan(), Need::kUseful, "pages are looked up by reading pagemap"),
-           memlock(), huge_pages()}};
+  return {
+      "Memory of the program",
+      {call("process_vm_readv", process.read_memory, Need::kRequired, "arguments of ioctls cannot be read"),
+       call("sealed memory files", try_sealed_memfd(), Need::kRequired, "there is nothing to put behind a descriptor"),
+       call("ptrace (injected system calls)", process.ptrace, Need::kUseful, "--pin=real falls back to --pin=auto"),
+       io_uring(),
+       call("mappings by ioctl (PROCMAP_QUERY)", try_procmap_query(), Need::kUseful,
+            "mappings are looked up by reading /proc/PID/maps, which is slower"),
+       call("pages by ioctl (PAGEMAP_SCAN)", try_pagemap_scan(), Need::kUseful,
+            "pages are looked up by reading pagemap"),
+       memlock(), huge_pages()}};
 }
 
 Section paths_section() {

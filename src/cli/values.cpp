@@ -16,16 +16,47 @@ namespace iommufd::cli {
 namespace {
 
 // capabilities(7), by number.
-constexpr std::array<std::string_view, 41> kCapabilities{
-    "chown",           "dac_override",    "dac_read_search", "fowner",         "fsetid",
-    "kill",            "setgid",          "setuid",          "setpcap",        "linux_immutable",
-    "net_bind_service", "net_broadcast",  "net_admin",       "net_raw",        "ipc_lock",
-    "ipc_owner",       "sys_module",      "sys_rawio",       "sys_chroot",     "sys_ptrace",
-    "sys_pacct",       "sys_admin",       "sys_boot",        "sys_nice",       "sys_resource",
-    "sys_time",        "sys_tty_config",  "mknod",           "lease",          "audit_write",
-    "audit_control",   "setfcap",         "mac_override",    "mac_admin",      "syslog",
-    "wake_alarm",      "block_suspend",   "audit_read",      "perfmon",        "bpf",
-    "checkpoint_restore"};
+constexpr std::array<std::string_view, 41> kCapabilities{"chown",
+                                                         "dac_override",
+                                                         "dac_read_search",
+                                                         "fowner",
+                                                         "fsetid",
+                                                         "kill",
+                                                         "setgid",
+                                                         "setuid",
+                                                         "setpcap",
+                                                         "linux_immutable",
+                                                         "net_bind_service",
+                                                         "net_broadcast",
+                                                         "net_admin",
+                                                         "net_raw",
+                                                         "ipc_lock",
+                                                         "ipc_owner",
+                                                         "sys_module",
+                                                         "sys_rawio",
+                                                         "sys_chroot",
+                                                         "sys_ptrace",
+                                                         "sys_pacct",
+                                                         "sys_admin",
+                                                         "sys_boot",
+                                                         "sys_nice",
+                                                         "sys_resource",
+                                                         "sys_time",
+                                                         "sys_tty_config",
+                                                         "mknod",
+                                                         "lease",
+                                                         "audit_write",
+                                                         "audit_control",
+                                                         "setfcap",
+                                                         "mac_override",
+                                                         "mac_admin",
+                                                         "syslog",
+                                                         "wake_alarm",
+                                                         "block_suspend",
+                                                         "audit_read",
+                                                         "perfmon",
+                                                         "bpf",
+                                                         "checkpoint_restore"};
 
 std::string lower(std::string_view text) {
   std::string out{text};
@@ -100,9 +131,10 @@ Parsed<run::CapsPolicy> parse_caps(std::string_view text) {
     const std::string_view bare = name.starts_with("cap_") ? std::string_view(name).substr(4) : std::string_view(name);
     const auto it = std::ranges::find(kCapabilities, bare);
     if (it == kCapabilities.end()) {
-      return std::unexpected(fmt::format("'{}' is no capability{}; write all, none, real or names from capabilities(7), e.g. "
-                                         "sys_rawio,ipc_lock",
-                                         text.substr(at, end - at), suggestion(bare, kCapabilities)));
+      return std::unexpected(
+          fmt::format("'{}' is no capability{}; write all, none, real or names from capabilities(7), e.g. "
+                      "sys_rawio,ipc_lock",
+                      text.substr(at, end - at), suggestion(bare, kCapabilities)));
     }
     policy.mask |= u64{1} << (it - kCapabilities.begin());
     at = end + 1;

@@ -10,9 +10,9 @@
 namespace iommufd::run {
 namespace {
 
-constexpr unsigned kMaxSymlinks = 40;        // the kernel's MAXSYMLINKS
-constexpr std::size_t kMaxName = 255;        // NAME_MAX
-constexpr std::size_t kMaxPath = 4096 - 1;   // PATH_MAX without the final NUL
+constexpr unsigned kMaxSymlinks = 40;       // the kernel's MAXSYMLINKS
+constexpr std::size_t kMaxName = 255;       // NAME_MAX
+constexpr std::size_t kMaxPath = 4096 - 1;  // PATH_MAX without the final NUL
 
 // Takes leading slashes away.
 void skip_slashes(std::string_view& path) { path.remove_prefix(std::min(path.find_first_not_of('/'), path.size())); }
@@ -36,7 +36,8 @@ bool has_dot_dot(std::string_view path) {
 // A path that starts elsewhere and has a `..` can end in the tree when it names one of the root's directories later:
 // "/proc/../dev/iommu". That a symlink of the machine leads there is not looked for.
 bool may_come_back(const Node& root, std::string_view path) {
-  return std::ranges::any_of(root.children(), [&](const auto& child) { return path.find("/" + child.first) != path.npos; });
+  return std::ranges::any_of(root.children(),
+                             [&](const auto& child) { return path.find("/" + child.first) != path.npos; });
 }
 
 // One path walk. It stands either on a directory of the tree (`here_`) or, after a component that only the machine
@@ -143,9 +144,9 @@ class Walk {
   const PathTree& tree_;
   const Node& root_;
   const Node* here_;
-  std::string outside_;     // meaningful while here_ is null; absolute, no trailing slash
-  std::string_view rest_;   // begins with a slash, or is empty, between two steps
-  std::string owned_;       // storage of rest_ once a symlink was followed
+  std::string outside_;    // meaningful while here_ is null; absolute, no trailing slash
+  std::string_view rest_;  // begins with a slash, or is empty, between two steps
+  std::string owned_;      // storage of rest_ once a symlink was followed
   Follow follow_;
   unsigned links_ = 0;
   bool redirected_ = false;  // the machine's walk of the original path would go elsewhere
@@ -223,7 +224,8 @@ void PathTree::add_char_device(std::string_view path, DeviceNumber rdev, u32 mod
 
 const Node* PathTree::find(std::string_view path) const {
   const Node* node = root_.get();
-  for (skip_slashes(path); !path.empty() && node != nullptr; skip_slashes(path)) node = node->child(take_component(path));
+  for (skip_slashes(path); !path.empty() && node != nullptr; skip_slashes(path))
+    node = node->child(take_component(path));
   return node;
 }
 

@@ -97,9 +97,9 @@ struct Lookup {
     kElsewhere,  // a symlink of ours, or a `..`, led to `path` of the real machine: do the call there
   };
   Outcome outcome = Outcome::kNotOurs;
-  const Node* node = nullptr;      // kFound
-  Errno error = Errno::kNoEnt;     // kError
-  std::string path = {};           // kFound, kElsewhere: absolute, without symlinks of ours; empty for kNotOurs
+  const Node* node = nullptr;   // kFound
+  Errno error = Errno::kNoEnt;  // kError
+  std::string path = {};        // kFound, kElsewhere: absolute, without symlinks of ours; empty for kNotOurs
 };
 
 struct FileSpec {

@@ -109,7 +109,9 @@ Result<std::unique_ptr<PathView>> PathView::create(const PathTree& tree, PathsPo
 
 PathView::~PathView() { remove_leftover(impl_->private_dir); }
 
-ViewKind PathView::kind() const { return impl_->view.mount_namespace.valid() ? ViewKind::kMount : ViewKind::kIntercept; }
+ViewKind PathView::kind() const {
+  return impl_->view.mount_namespace.valid() ? ViewKind::kMount : ViewKind::kIntercept;
+}
 const std::string& PathView::mount_refusal() { return refusal(); }
 const std::string& PathView::leftover() const { return impl_->private_dir; }
 void PathView::remove_leftover(const std::string& directory) { PrivateDirectory::remove(directory); }
@@ -161,7 +163,7 @@ Result<Fd> PathView::open_directory(const std::string& path, int flags) const {
 }
 
 Result<struct stat> PathView::stat(const Lookup& found) const {
-  struct stat st {};
+  struct stat st{};
   if (passes_through(found)) {
     IOMMUFD_TRY(sys::ok(::stat(found.path.c_str(), &st)));
     return st;

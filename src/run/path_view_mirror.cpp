@@ -119,7 +119,7 @@ void Mirror::refresh(const Node& directory) {
 
 // Enters the inodes of the directories of the tree at and below `directory`.
 void Mirror::learn(const Node& directory, const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (fstatat(root_.get(), below_root(path), &st, AT_SYMLINK_NOFOLLOW) != 0) return;
   device_ = st.st_dev;
   paths_.insert_or_assign(st.st_ino, path.empty() ? "/" : path);
@@ -133,8 +133,9 @@ std::optional<std::string> Mirror::path_of(const PathTree& tree, const struct st
   if (!device_) learn(tree.root(), "");
   if (st.st_dev != device_) return std::nullopt;
   for (const std::string& path : std::exchange(real_directories_, {})) {
-    struct stat real {};
-    if (fstatat(root_.get(), below_root(path), &real, AT_SYMLINK_NOFOLLOW) == 0) paths_.insert_or_assign(real.st_ino, path);
+    struct stat real{};
+    if (fstatat(root_.get(), below_root(path), &real, AT_SYMLINK_NOFOLLOW) == 0)
+      paths_.insert_or_assign(real.st_ino, path);
   }
   const auto it = paths_.find(st.st_ino);
   if (it == paths_.end()) return std::nullopt;

@@ -36,13 +36,13 @@ int copy_mount(int at, const char* path) {
 }
 int attach_mount(int mount, const char* to) { return move_mount(mount, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH); }
 int make_read_only(int mount) {
-  struct mount_attr attr {};
+  struct mount_attr attr{};
   attr.attr_set = MOUNT_ATTR_RDONLY;
   return mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof attr);
 }
 
 bool is_directory(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   return fstatat(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
@@ -94,9 +94,11 @@ class Helper {
     made.handed_out = std::move(tmpfs);
     if (mounts_ == Mounts::kNone) return {};
     for (const MountPoint& point : points) IOMMUFD_TRY(mount_over(point));
-    made.view.mount_namespace = Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC))));
+    made.view.mount_namespace =
+        Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC))));
     if (own_user_namespace) {
-      made.view.user_namespace = Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC))));
+      made.view.user_namespace =
+          Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC))));
     }
     made.view.root_directory = Fd(IOMMUFD_TRY(step("opening the root", open("/", O_PATH | O_DIRECTORY | O_CLOEXEC))));
     return {};
@@ -144,7 +146,8 @@ class Helper {
     IOMMUFD_TRY(did("mounting over a directory", attach_mount(part.directory.get(), point.path.c_str())));
     for (const std::string& name : point.bound) {
       // The working directory still is the machine's directory, so the relative source is its entry.
-      if (mount(name.c_str(), (point.path + "/" + name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0) part.real.insert(name);
+      if (mount(name.c_str(), (point.path + "/" + name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0)
+        part.real.insert(name);
     }
     return {};
   }
@@ -211,7 +214,8 @@ bool run_helper(Helper& helper, bool own_user_namespace) {
   if (own_user_namespace) flags |= CLONE_NEWUSER;
   const long pid = clone_process(flags, static_cast<std::byte*>(stack) + kHelperStack, helper_main, &call);
   if (pid < 0) {
-    helper.failure = {own_user_namespace ? "a user and mount namespace" : "a mount namespace", static_cast<Errno>(-pid)};
+    helper.failure = {own_user_namespace ? "a user and mount namespace" : "a mount namespace",
+                      static_cast<Errno>(-pid)};
   } else {
     waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
   }

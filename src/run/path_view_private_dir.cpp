@@ -32,8 +32,9 @@ void remove_tree(int at, const std::string& name) {
 }
 
 bool is_abandoned(int base, const std::string& name) {
-  struct stat st {};
-  if (fstatat(base, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()) return false;
+  struct stat st{};
+  if (fstatat(base, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+    return false;
   const Fd lock(openat(base, (name + "/lock").c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!lock.valid()) return std::time(nullptr) - st.st_mtime > kYoung;
   return flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
@@ -76,9 +77,10 @@ void PrivateDirectory::remove(const std::string& name) {
   const std::size_t slash = name.rfind('/');
   if (slash == std::string::npos || !std::string_view(name).substr(slash + 1).starts_with(prefix())) return;
   const Fd base(open(name.substr(0, slash).c_str(), kOpenDirectory));
-  struct stat st {};
+  struct stat st{};
   const std::string last = name.substr(slash + 1);
-  if (!base.valid() || fstatat(base.get(), last.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_uid != geteuid()) return;
+  if (!base.valid() || fstatat(base.get(), last.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_uid != geteuid())
+    return;
   remove_tree(base.get(), last);
 }
 

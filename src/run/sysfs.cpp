@@ -52,13 +52,16 @@ void add_class_device(PathTree& tree, const std::string& path, const std::string
                       const std::string& node) {
   tree.add_directory(path, Entries::kOwn);
   tree.add_file(path + "/dev", constant(device_number(n) + "\n"));
-  tree.add_file(path + "/uevent", constant(fmt::format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", n.major, n.minor, node), 0644));
+  tree.add_file(path + "/uevent",
+                constant(fmt::format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", n.major, n.minor, node), 0644));
   link(tree, path + "/subsystem", "/sys/class/" + class_name);
   link(tree, fmt::format("/sys/class/{}/{}", class_name, path.substr(path.rfind('/') + 1)), path);
   link_number(tree, n, path, "/dev/" + node);
 }
 
-std::string parent_path(const pci::Bdf& bdf) { return fmt::format("/sys/devices/pci{:04x}:{:02x}", bdf.domain, bdf.bus); }
+std::string parent_path(const pci::Bdf& bdf) {
+  return fmt::format("/sys/devices/pci{:04x}:{:02x}", bdf.domain, bdf.bus);
+}
 std::string device_path(const pci::Bdf& bdf) { return parent_path(bdf) + "/" + bdf.str(); }
 const std::string kDriver = "/sys/bus/pci/drivers/vfio-pci";
 const std::string kDriverModule = "/sys/module/vfio_pci";
@@ -83,14 +86,16 @@ class DriverOverride {
 };
 
 std::string modalias(const PciDeviceInfo& d) {
-  return fmt::format("pci:v{:08X}d{:08X}sv{:08X}sd{:08X}bc{:02X}sc{:02X}i{:02X}", d.vendor, d.device, d.subsystem_vendor,
-                     d.subsystem_device, d.class_code >> 16 & 0xff, d.class_code >> 8 & 0xff, d.class_code & 0xff);
+  return fmt::format("pci:v{:08X}d{:08X}sv{:08X}sd{:08X}bc{:02X}sc{:02X}i{:02X}", d.vendor, d.device,
+                     d.subsystem_vendor, d.subsystem_device, d.class_code >> 16 & 0xff, d.class_code >> 8 & 0xff,
+                     d.class_code & 0xff);
 }
 
 std::string uevent(const PciDeviceInfo& d) {
-  return fmt::format("{}PCI_CLASS={:04X}\nPCI_ID={:04X}:{:04X}\nPCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}\n",
-                     d.vfio ? "DRIVER=vfio-pci\n" : "", d.class_code, d.vendor, d.device, d.subsystem_vendor,
-                     d.subsystem_device, d.bdf.str(), modalias(d));
+  return fmt::format(
+      "{}PCI_CLASS={:04X}\nPCI_ID={:04X}:{:04X}\nPCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}\n",
+      d.vfio ? "DRIVER=vfio-pci\n" : "", d.class_code, d.vendor, d.device, d.subsystem_vendor, d.subsystem_device,
+      d.bdf.str(), modalias(d));
 }
 
 std::string resource(const PciDeviceInfo& d) {
@@ -122,7 +127,8 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    }});
   tree.add_file(path + "/config", {.mode = 0644, .size = d.config_size, .read = [config = d.config](Reader reader) {
                                      std::string bytes = config();
-                                     if (reader == Reader::kUnprivileged) bytes.resize(std::min(bytes.size(), kPublicConfig));
+                                     if (reader == Reader::kUnprivileged)
+                                       bytes.resize(std::min(bytes.size(), kPublicConfig));
                                      return bytes;
                                    }});
   const auto override = std::make_shared<DriverOverride>();
@@ -222,8 +228,8 @@ PathTree build_tree(const MachineInfo& machine) {
   // Directories whose every entry is of the VFIO and iommufd that we stand for: the machine's own are hidden.
   for (const char* path : {"/dev/vfio", "/sys/class/vfio-dev"}) tree.add_directory(path, Entries::kOwn);
   // Directories that we share, even when there is nothing of ours in them.
-  for (const char* path : {"/sys/bus/pci/devices", "/sys/bus/pci/drivers", "/sys/kernel/iommu_groups", "/sys/class/iommu",
-                           "/sys/devices/virtual"}) {
+  for (const char* path : {"/sys/bus/pci/devices", "/sys/bus/pci/drivers", "/sys/kernel/iommu_groups",
+                           "/sys/class/iommu", "/sys/devices/virtual"}) {
     tree.add_directory(path, Entries::kMerged);
   }
   tree.add_char_device("/dev/iommu", machine.iommufd.rdev, 0660, machine.iommufd.opener);

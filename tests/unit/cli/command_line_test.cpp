@@ -56,7 +56,8 @@ TEST(CommandLine, everything_behind_the_separator_is_the_programs) {
 }
 
 TEST(CommandLine, devices_without_an_address_get_the_next_free_one) {
-  const RunCommand c = run_of({"run", "-d", "edu", "-d", "edu,addr=0000:02:00.0", "-d", "edu", "--device=edu", "--", "p"});
+  const RunCommand c =
+      run_of({"run", "-d", "edu", "-d", "edu,addr=0000:02:00.0", "-d", "edu", "--device=edu", "--", "p"});
   std::vector<std::string> addresses;
   for (const auto& d : c.machine.devices) addresses.push_back(d.address->str());
   EXPECT_THAT(addresses, ElementsAre("0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"));
@@ -75,8 +76,9 @@ TEST(CommandLine, an_address_said_twice_is_refused) {
 }
 
 TEST(CommandLine, options_reach_their_fields) {
-  const RunCommand c = run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K", "--phys=contiguous", "--pin=real",
-                               "--paths=mount", "--explain", "--seed-dma-fault=3", "--host=floor", "--", "p"});
+  const RunCommand c =
+      run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K", "--phys=contiguous",
+              "--pin=real", "--paths=mount", "--explain", "--seed-dma-fault=3", "--host=floor", "--", "p"});
   EXPECT_EQ(c.machine.noiommu, machine::NoiommuMode::kOn);
   EXPECT_EQ(c.machine.phys.kind, machine::PhysSpec::Kind::kContiguous);
   EXPECT_EQ(c.machine.seed_dma_fault, 3U);
@@ -89,7 +91,9 @@ TEST(CommandLine, options_reach_their_fields) {
 }
 
 TEST(CommandLine, refusals_name_the_option_the_value_and_the_way_out) {
-  EXPECT_THAT(refusal_of({"run", "-d", "edx", "--", "p"}), AllOf(StartsWith("iommufd-user run: -d 'edx': unknown model"), HasSubstr("Try 'iommufd-user run --help'")));
+  EXPECT_THAT(
+      refusal_of({"run", "-d", "edx", "--", "p"}),
+      AllOf(StartsWith("iommufd-user run: -d 'edx': unknown model"), HasSubstr("Try 'iommufd-user run --help'")));
   EXPECT_THAT(refusal_of({"run", "--caps=x", "--", "p"}), StartsWith("iommufd-user run: --caps 'x': "));
   EXPECT_THAT(refusal_of({"run", "--memlock=x", "--", "p"}), StartsWith("iommufd-user run: --memlock 'x': "));
   EXPECT_THAT(refusal_of({"run", "--phys=x", "--", "p"}), StartsWith("iommufd-user run: --phys 'x': "));
@@ -100,15 +104,19 @@ TEST(CommandLine, refusals_name_the_option_the_value_and_the_way_out) {
 TEST(CommandLine, a_missing_program_is_told_where_to_stand) {
   EXPECT_THAT(refusal_of({"run"}), HasSubstr("no program is given; write it behind --"));
   EXPECT_THAT(refusal_of({"run", "-d", "edu", "--"}), HasSubstr("no program is given"));
-  EXPECT_THAT(refusal_of({"run", "-d", "edu", "./prog"}), HasSubstr("unexpected argument './prog'; PROGRAM and its arguments go behind --"));
+  EXPECT_THAT(refusal_of({"run", "-d", "edu", "./prog"}),
+              HasSubstr("unexpected argument './prog'; PROGRAM and its arguments go behind --"));
 }
 
 TEST(CommandLine, unknown_words_are_named) {
   EXPECT_THAT(refusal_of({}), HasSubstr("name a command: run, devices, doctor"));
-  EXPECT_THAT(refusal_of({"rum", "--", "p"}), AllOf(HasSubstr("unknown command 'rum'"), HasSubstr("did you mean 'run'?")));
+  EXPECT_THAT(refusal_of({"rum", "--", "p"}),
+              AllOf(HasSubstr("unknown command 'rum'"), HasSubstr("did you mean 'run'?")));
   EXPECT_THAT(refusal_of({"--frobnicate"}), HasSubstr("unknown option '--frobnicate'"));
-  EXPECT_THAT(refusal_of({"run", "--pahts=mount", "--", "p"}), AllOf(HasSubstr("unknown option '--pahts=mount'"), HasSubstr("did you mean '--paths'?")));
-  EXPECT_THAT(refusal_of({"run", "--enable-unsafe", "--", "p"}), HasSubstr("did you mean '--enable-unsafe-noiommu-mode'?"));
+  EXPECT_THAT(refusal_of({"run", "--pahts=mount", "--", "p"}),
+              AllOf(HasSubstr("unknown option '--pahts=mount'"), HasSubstr("did you mean '--paths'?")));
+  EXPECT_THAT(refusal_of({"run", "--enable-unsafe", "--", "p"}),
+              HasSubstr("did you mean '--enable-unsafe-noiommu-mode'?"));
   EXPECT_THAT(refusal_of({"devices", "--", "p"}), HasSubstr("takes no program"));
   EXPECT_THAT(refusal_of({"doctor", "now"}), HasSubstr("'now'"));
   EXPECT_THAT(refusal_of({"run", "-d"}), HasSubstr("--device"));
@@ -131,8 +139,8 @@ TEST(CommandLine, version_and_help_are_answered_on_stdout) {
 
 TEST(CommandLine, the_help_of_run_has_every_option_but_those_for_tests) {
   const std::string help = std::get<Answer>(parse({"run", "--help"})).text;
-  for (const char* name : {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin", "--paths", "--explain",
-                           "125", "126", "127", "Examples:"}) {
+  for (const char* name : {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin",
+                           "--paths", "--explain", "125", "126", "127", "Examples:"}) {
     EXPECT_THAT(help, HasSubstr(name));
   }
   EXPECT_THAT(help, Not(HasSubstr("--seed-dma-fault")));

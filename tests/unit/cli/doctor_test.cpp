@@ -22,7 +22,9 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 std::vector<Section> sample() {
-  return {{"One", {{.what = "short", .need = Need::kRequired}, {.what = "a longer name", .state = State::kLimited, .detail = "8 MiB", .cost = "slow"}}},
+  return {{"One",
+           {{.what = "short", .need = Need::kRequired},
+            {.what = "a longer name", .state = State::kLimited, .detail = "8 MiB", .cost = "slow"}}},
           {"Two", {{.what = "absent", .state = State::kNo, .detail = "EPERM"}}}};
 }
 

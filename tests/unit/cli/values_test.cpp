@@ -36,7 +36,8 @@ TEST(ParseDevice, takes_address_iommu_and_keys_of_the_model_in_any_order) {
 }
 
 TEST(ParseDevice, names_an_unknown_model_and_lists_those_there_are) {
-  EXPECT_THAT(error_of(parse_device("edx")), AllOf(HasSubstr("unknown model 'edx'"), HasSubstr("did you mean 'edu'?"), HasSubstr("the models are: edu")));
+  EXPECT_THAT(error_of(parse_device("edx")), AllOf(HasSubstr("unknown model 'edx'"), HasSubstr("did you mean 'edu'?"),
+                                                   HasSubstr("the models are: edu")));
   EXPECT_THAT(error_of(parse_device("")), HasSubstr("no model is named"));
   EXPECT_THAT(error_of(parse_device(",addr=0000:01:00.0")), HasSubstr("no model is named"));
   EXPECT_THAT(error_of(parse_device("EDU")), HasSubstr("unknown model 'EDU'"));
@@ -44,7 +45,8 @@ TEST(ParseDevice, names_an_unknown_model_and_lists_those_there_are) {
 
 TEST(ParseDevice, names_an_unknown_key_and_lists_those_there_are) {
   const std::string error = error_of(parse_device("edu,dma_maks=32"));
-  EXPECT_THAT(error, AllOf(HasSubstr("unknown key 'dma_maks'"), HasSubstr("did you mean 'dma_mask'?"), HasSubstr("addr, iommu, ")));
+  EXPECT_THAT(error, AllOf(HasSubstr("unknown key 'dma_maks'"), HasSubstr("did you mean 'dma_mask'?"),
+                           HasSubstr("addr, iommu, ")));
   for (const models::Key& key : models::find("edu")->keys) EXPECT_THAT(error, HasSubstr(key.name));
   EXPECT_THAT(error_of(parse_device("edu,")), HasSubstr("unknown key ''"));
   EXPECT_THAT(error_of(parse_device("edu,=1")), HasSubstr("unknown key ''"));
@@ -54,12 +56,16 @@ TEST(ParseDevice, names_an_unknown_key_and_lists_those_there_are) {
 TEST(ParseDevice, a_key_needs_a_value_and_stands_once) {
   EXPECT_THAT(error_of(parse_device("edu,mmap")), HasSubstr("key 'mmap' has no value; write mmap=VALUE"));
   EXPECT_THAT(error_of(parse_device("edu,mmap=on,mmap=off")), HasSubstr("key 'mmap' is given twice"));
-  EXPECT_THAT(error_of(parse_device("edu,addr=0000:01:00.0,addr=0000:02:00.0")), HasSubstr("key 'addr' is given twice"));
+  EXPECT_THAT(error_of(parse_device("edu,addr=0000:01:00.0,addr=0000:02:00.0")),
+              HasSubstr("key 'addr' is given twice"));
 }
 
 TEST(ParseDevice, says_what_an_address_looks_like) {
-  for (const char* bad : {"", "zz", "1", "0000:01:00", "0000:01:20.0", "0000:01:00.8", "0000:01:00.0 ", "10000:01:00.0"}) {
-    EXPECT_THAT(error_of(parse_device(std::string("edu,addr=") + bad)), AllOf(HasSubstr("is not a PCI address"), HasSubstr("addr=0000:01:00.0"))) << bad;
+  for (const char* bad :
+       {"", "zz", "1", "0000:01:00", "0000:01:20.0", "0000:01:00.8", "0000:01:00.0 ", "10000:01:00.0"}) {
+    EXPECT_THAT(error_of(parse_device(std::string("edu,addr=") + bad)),
+                AllOf(HasSubstr("is not a PCI address"), HasSubstr("addr=0000:01:00.0")))
+        << bad;
   }
 }
 
@@ -80,7 +86,8 @@ TEST(ParseSize, takes_bytes_and_powers_of_1024) {
 }
 
 TEST(ParseSize, refuses_the_rest) {
-  for (const char* bad : {"", "K", "-1", "1.5M", "64Q", "1 K", "4096iB", "0x", "99999999999999999999", "16777216T", "K1"}) {
+  for (const char* bad :
+       {"", "K", "-1", "1.5M", "64Q", "1 K", "4096iB", "0x", "99999999999999999999", "16777216T", "K1"}) {
     EXPECT_THAT(error_of(parse_size(bad)), HasSubstr("is not a size")) << bad;
   }
 }
@@ -97,7 +104,8 @@ TEST(ParseCaps, takes_policies_and_names) {
 }
 
 TEST(ParseCaps, names_what_is_no_capability) {
-  EXPECT_THAT(error_of(parse_caps("sysrawio")), AllOf(HasSubstr("'sysrawio' is no capability"), HasSubstr("sys_rawio")));
+  EXPECT_THAT(error_of(parse_caps("sysrawio")),
+              AllOf(HasSubstr("'sysrawio' is no capability"), HasSubstr("sys_rawio")));
   EXPECT_THAT(error_of(parse_caps("")), HasSubstr("is no capability"));
   EXPECT_THAT(error_of(parse_caps("ipc_lock,")), HasSubstr("'' is no capability"));
   EXPECT_THAT(error_of(parse_caps("all,none")), HasSubstr("'all' is no capability"));
@@ -109,7 +117,8 @@ TEST(ParseMemlock, takes_real_unlimited_and_sizes) {
   EXPECT_EQ(parse_memlock("unlimited")->kind, Kind::kUnlimited);
   EXPECT_EQ(parse_memlock("64K")->kind, Kind::kSize);
   EXPECT_EQ(parse_memlock("64K")->bytes, 65536U);
-  EXPECT_THAT(error_of(parse_memlock("much")), AllOf(HasSubstr("'much' is not a size"), HasSubstr("or real, unlimited")));
+  EXPECT_THAT(error_of(parse_memlock("much")),
+              AllOf(HasSubstr("'much' is not a size"), HasSubstr("or real, unlimited")));
 }
 
 TEST(ParsePhys, takes_both_layouts_with_their_parameters) {
@@ -139,7 +148,8 @@ TEST(ParsePhys, refuses_the_rest) {
 TEST(ParseWords, take_their_words_only) {
   EXPECT_EQ(parse_pin("auto"), run::PinPolicy::kAuto);
   EXPECT_EQ(parse_pin("real"), run::PinPolicy::kReal);
-  EXPECT_THAT(error_of(parse_pin("reel")), AllOf(HasSubstr("'reel' is none of auto, real"), HasSubstr("did you mean 'real'?")));
+  EXPECT_THAT(error_of(parse_pin("reel")),
+              AllOf(HasSubstr("'reel' is none of auto, real"), HasSubstr("did you mean 'real'?")));
   EXPECT_EQ(parse_paths("intercept"), run::PathsPolicy::kIntercept);
   EXPECT_EQ(parse_paths("mount"), run::PathsPolicy::kMount);
   EXPECT_EQ(parse_paths("auto"), run::PathsPolicy::kAuto);

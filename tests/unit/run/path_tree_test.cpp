@@ -104,7 +104,8 @@ TEST_F(PathTreeTest, another_name_in_a_merged_directory_is_the_machines) {
 }
 
 TEST_F(PathTreeTest, paths_elsewhere_are_not_ours) {
-  for (const char* path : {"", "/", "//.", "dev/iommu", "/etc/passwd", "/devices", "/de", "/sysfs", "/tmp/dev/iommu", "/.../dev"}) {
+  for (const char* path :
+       {"", "/", "//.", "dev/iommu", "/etc/passwd", "/devices", "/de", "/sysfs", "/tmp/dev/iommu", "/.../dev"}) {
     EXPECT_EQ(look(path).outcome, Outcome::kNotOurs) << path;
   }
 }
@@ -156,7 +157,9 @@ TEST_F(PathTreeTest, a_path_beyond_path_max_is_too_long) {
 TEST_F(PathTreeTest, content_is_read_when_asked_for) {
   int n = 0;
   PathTree t;
-  t.add_file("/sys/n", {.mode = 0644, .read = [&n](Reader) { return std::to_string(++n); }, .write = [&n](std::string_view s, u64) -> Result<u64> {
+  t.add_file("/sys/n", {.mode = 0644,
+                        .read = [&n](Reader) { return std::to_string(++n); },
+                        .write = [&n](std::string_view s, u64) -> Result<u64> {
                           n = static_cast<int>(s.size());
                           return s.size();
                         }});

@@ -49,34 +49,37 @@ int without_namespaces(Body body) {
 
 TEST(PathViewRefused, auto_falls_back_to_a_private_directory_that_goes_with_the_view) {
   EXPECT_EQ(without_namespaces([] {
-    SampleMachine machine;
-    const PathTree tree = build_tree(machine.info);
-    umask(0077);
-    auto view = PathView::create(tree, PathsPolicy::kAuto);
-    if (!view) return 1;
-    if ((*view)->kind() != ViewKind::kIntercept) return 2;
-    if (PathView::mount_refusal() != "a user and mount namespace refused: EPERM") return 3;
-    const std::string place = (*view)->leftover();
-    if (access(place.c_str(), F_OK) == 0) return 4;  // not before a directory is asked for
-    const Result<Fd> fd = (*view)->open_directory("/sys/devices/pci0001:01/0001:01:00.0", O_RDONLY | O_DIRECTORY);
-    struct stat st {};
-    if (!fd || fstat(fd->get(), &st) != 0 || (st.st_mode & 07777) != 0755) return 5;
-    if ((*view)->path_of(st) != "/sys/devices/pci0001:01/0001:01:00.0") return 6;
-    if (faccessat(fd->get(), "vfio-dev/vfio0/dev", F_OK, 0) != 0) return 7;
-    if (stat(place.c_str(), &st) != 0 || (st.st_mode & 07777) != 0700) return 8;
-    if (!(*view)->enter()) return 9;  // nothing to enter
-    view->reset();
-    return access(place.c_str(), F_OK) == 0 ? 10 : 0;
-  }), 0);
+              SampleMachine machine;
+              const PathTree tree = build_tree(machine.info);
+              umask(0077);
+              auto view = PathView::create(tree, PathsPolicy::kAuto);
+              if (!view) return 1;
+              if ((*view)->kind() != ViewKind::kIntercept) return 2;
+              if (PathView::mount_refusal() != "a user and mount namespace refused: EPERM") return 3;
+              const std::string place = (*view)->leftover();
+              if (access(place.c_str(), F_OK) == 0) return 4;  // not before a directory is asked for
+              const Result<Fd> fd =
+                  (*view)->open_directory("/sys/devices/pci0001:01/0001:01:00.0", O_RDONLY | O_DIRECTORY);
+              struct stat st{};
+              if (!fd || fstat(fd->get(), &st) != 0 || (st.st_mode & 07777) != 0755) return 5;
+              if ((*view)->path_of(st) != "/sys/devices/pci0001:01/0001:01:00.0") return 6;
+              if (faccessat(fd->get(), "vfio-dev/vfio0/dev", F_OK, 0) != 0) return 7;
+              if (stat(place.c_str(), &st) != 0 || (st.st_mode & 07777) != 0700) return 8;
+              if (!(*view)->enter()) return 9;  // nothing to enter
+              view->reset();
+              return access(place.c_str(), F_OK) == 0 ? 10 : 0;
+            }),
+            0);
 }
 
 TEST(PathViewRefused, mount_is_an_error_with_a_reason) {
   EXPECT_EQ(without_namespaces([] {
-    const PathTree tree;
-    const auto view = PathView::create(tree, PathsPolicy::kMount);
-    if (view || view.error() != Errno::kPerm) return 1;
-    return PathView::mount_refusal().empty() ? 2 : 0;
-  }), 0);
+              const PathTree tree;
+              const auto view = PathView::create(tree, PathsPolicy::kMount);
+              if (view || view.error() != Errno::kPerm) return 1;
+              return PathView::mount_refusal().empty() ? 2 : 0;
+            }),
+            0);
 }
 
 TEST(PathViewRefused, the_front_removes_what_a_killed_server_left) {
@@ -84,15 +87,16 @@ TEST(PathViewRefused, the_front_removes_what_a_killed_server_left) {
   int names[2];
   ASSERT_EQ(pipe2(names, O_CLOEXEC), 0);
   EXPECT_EQ(without_namespaces([&] {
-    SampleMachine machine;
-    const PathTree tree = build_tree(machine.info);
-    auto view = PathView::create(tree, PathsPolicy::kIntercept);
-    if (!view || !(*view)->open_directory("/dev/vfio", O_RDONLY)) return 1;
-    const std::string& name = (*view)->leftover();
-    if (write(names[1], name.data(), name.size()) != static_cast<ssize_t>(name.size())) return 2;
-    kill(getpid(), SIGKILL);
-    return 3;
-  }), 101);
+              SampleMachine machine;
+              const PathTree tree = build_tree(machine.info);
+              auto view = PathView::create(tree, PathsPolicy::kIntercept);
+              if (!view || !(*view)->open_directory("/dev/vfio", O_RDONLY)) return 1;
+              const std::string& name = (*view)->leftover();
+              if (write(names[1], name.data(), name.size()) != static_cast<ssize_t>(name.size())) return 2;
+              kill(getpid(), SIGKILL);
+              return 3;
+            }),
+            101);
   char name[256] = {};
   ASSERT_GT(read(names[0], name, sizeof name - 1), 0);
   EXPECT_EQ(access(name, F_OK), 0);

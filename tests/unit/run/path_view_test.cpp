@@ -67,7 +67,7 @@ class PathViewTest : public ::testing::TestWithParam<PathsPolicy> {
     const std::string path = directory.path();
     const Result<Fd> fd = view_->open_directory(path, O_RDONLY | O_DIRECTORY);
     ASSERT_TRUE(fd) << path << ": " << errno_name(fd.error());
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(fstat(fd->get(), &st), 0);
     EXPECT_EQ(view_->path_of(st), path);
     EXPECT_EQ(st.st_mode & 07777, directory.mode()) << path;
@@ -142,7 +142,7 @@ TEST_P(PathViewTest, stat_tells_type_mode_size_and_number) {
 TEST_P(PathViewTest, stat_by_path_and_by_descriptor_agree) {
   const Lookup found = find("/sys/devices/pci0001:01/0001:01:00.0");
   const Fd fd = view_->open_directory(found.path, O_RDONLY | O_DIRECTORY).value();
-  struct stat by_fd {};
+  struct stat by_fd{};
   ASSERT_EQ(fstat(fd.get(), &by_fd), 0);
   const struct stat by_path = view_->stat(found).value();
   EXPECT_EQ(by_fd.st_ino, by_path.st_ino);
@@ -152,7 +152,7 @@ TEST_P(PathViewTest, stat_by_path_and_by_descriptor_agree) {
 TEST_P(PathViewTest, a_descriptor_of_a_parent_leads_back_to_its_virtual_path) {
   const Fd fd = view_->open_directory("/sys/devices/pci0001:01/0001:01:00.0/vfio-dev/vfio0", O_RDONLY).value();
   const Fd up(openat(fd.get(), "../..", O_RDONLY | O_DIRECTORY));
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(fstat(up.get(), &st), 0);
   EXPECT_EQ(view_->path_of(st), "/sys/devices/pci0001:01/0001:01:00.0");
 }
@@ -165,7 +165,7 @@ TEST_P(PathViewTest, may_be_used_from_many_threads_at_once) {
         const Lookup found = find(i % 2 == 0 ? "/dev" : "/sys/devices/pci0001:01/0001:01:00.0");
         const Result<Fd> fd = view_->open_directory(found.path, O_RDONLY | O_DIRECTORY);
         ASSERT_TRUE(fd);
-        struct stat st {};
+        struct stat st{};
         ASSERT_EQ(fstat(fd->get(), &st), 0);
         EXPECT_EQ(view_->path_of(st), found.path);
         EXPECT_TRUE(view_->stat(found));
@@ -191,7 +191,7 @@ TEST_P(PathViewTest, directories_of_the_machine_that_show_everything_pass_throug
 }
 
 TEST_P(PathViewTest, other_files_are_not_of_the_mirror) {
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(stat("/sys", &st), 0);
   EXPECT_FALSE(view_->is_mirror(st));
   EXPECT_EQ(view_->path_of(st), std::nullopt);
@@ -209,7 +209,7 @@ TEST_P(MountViewTest, a_client_that_enters_sees_the_tree_natively) {
     if (getcwd(now, sizeof now) == nullptr || cwd != now) fail(2);
     if (chdir("/sys/bus/pci/devices/0001:01:00.0") != 0) fail(3);
     if (getcwd(now, sizeof now) == nullptr || std::string_view(now) != "/sys/devices/pci0001:01/0001:01:00.0") fail(4);
-    struct stat st {};
+    struct stat st{};
     if (stat(".", &st) != 0 || view_->path_of(st) != "/sys/devices/pci0001:01/0001:01:00.0") fail(5);
     if (listxattr("/sys/bus/pci/devices/0001:01:00.0/vendor", nullptr, 0) < 0) fail(6);
     if (mkdir("/sys/bus/pci/devices/x", 0755) == 0 || errno != EROFS) fail(7);
@@ -251,7 +251,7 @@ TEST_P(MountViewTest, a_client_without_a_working_directory_name_keeps_it) {
   const pid_t child = fork();
   if (child == 0) {
     if (chdir(gone) != 0 || rmdir(gone) != 0) _exit(1);
-    struct stat before {}, after {};
+    struct stat before{}, after{};
     if (stat(".", &before) != 0 || !view_->enter() || stat(".", &after) != 0) _exit(2);
     _exit(before.st_ino == after.st_ino ? 0 : 3);
   }
@@ -278,14 +278,15 @@ std::string policy_name(const ::testing::TestParamInfo<PathsPolicy>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(Policies, MountViewTest, ::testing::Values(PathsPolicy::kMount), policy_name);
 INSTANTIATE_TEST_SUITE_P(Policies, PathViewTest,
-                         ::testing::Values(PathsPolicy::kAuto, PathsPolicy::kIntercept, PathsPolicy::kMount), policy_name);
+                         ::testing::Values(PathsPolicy::kAuto, PathsPolicy::kIntercept, PathsPolicy::kMount),
+                         policy_name);
 
 TEST(PrivateDirectory, is_made_locked_and_removed) {
   const std::string name = PrivateDirectory::choose_name();
   {
     auto made = PrivateDirectory::make(name);
     ASSERT_TRUE(made);
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(stat(name.c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 07777, 0700U);
     const Fd root = made->open_root().value();
@@ -304,7 +305,9 @@ TEST(PrivateDirectory, is_made_locked_and_removed) {
 
 TEST(PrivateDirectory, the_next_one_removes_what_a_killed_server_left) {
   const std::string left = PrivateDirectory::choose_name();
-  { ASSERT_TRUE(PrivateDirectory::make(left)); }  // the lock goes with the process
+  {
+    ASSERT_TRUE(PrivateDirectory::make(left));
+  }  // the lock goes with the process
   const std::string next = PrivateDirectory::choose_name();
   ASSERT_TRUE(PrivateDirectory::make(next));
   EXPECT_EQ(access(left.c_str(), F_OK), -1);

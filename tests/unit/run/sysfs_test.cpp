@@ -107,7 +107,8 @@ void expect_links_resolve(const PathTree& tree, const Node& directory) {
   for (const auto& [name, child] : directory.children()) {
     if (child->kind() == NodeKind::kDirectory) expect_links_resolve(tree, *child);
     if (child->kind() == NodeKind::kSymlink) {
-      EXPECT_EQ(tree.lookup(child->path(), Follow::kYes).outcome, Outcome::kFound) << child->path() << " -> " << child->target();
+      EXPECT_EQ(tree.lookup(child->path(), Follow::kYes).outcome, Outcome::kFound)
+          << child->path() << " -> " << child->target();
     }
   }
 }
@@ -167,8 +168,9 @@ TEST_F(SysfsTest, the_noiommu_parameter_reads_and_takes_what_a_bool_parameter_ta
 }
 
 TEST_F(SysfsTest, what_programs_test_for_is_there) {
-  for (const char* path : {"/dev/iommu", "/dev/vfio/devices", "/sys/module/vfio", "/sys/module/vfio_pci", "/sys/kernel/iommu_groups",
-                           "/sys/class/vfio-dev", "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci"}) {
+  for (const char* path :
+       {"/dev/iommu", "/dev/vfio/devices", "/sys/module/vfio", "/sys/module/vfio_pci", "/sys/kernel/iommu_groups",
+        "/sys/class/vfio-dev", "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci"}) {
     EXPECT_EQ(tree_.lookup(path, Follow::kYes).outcome, Outcome::kFound) << path;
   }
 }
@@ -179,8 +181,11 @@ TEST(Sysfs, an_empty_machine_still_has_dev_iommu) {
   info.noiommu.get = [] { return false; };
   const PathTree tree = build_tree(info);
   EXPECT_EQ(tree.lookup("/dev/iommu", Follow::kYes).node->opener(), 3U);
-  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes).node->read(Reader::kPrivileged), "N\n");
-  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes).node->write("1", 0), Err(Errno::kIo));
+  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes)
+                .node->read(Reader::kPrivileged),
+            "N\n");
+  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes).node->write("1", 0),
+            Err(Errno::kIo));
 }
 
 }  // namespace
