@@ -31,8 +31,8 @@ struct MemlockPolicy {
   u64 bytes = 0;  // kSize
 };
 
-// --pin: what a mapping holds. kAuto follows the client's virtual address; kReal holds the page itself, through an
-// io_uring that is made in the client (inject.hpp), and falls back to kAuto with a message.
+// --pin: what a mapping holds. kAuto follows the client's virtual address; kReal asks for the page itself and, for now,
+// falls back to kAuto with a message.
 enum class PinPolicy : u8 { kAuto, kReal };
 
 // --explain: one line for each failing ioctl that says which rule failed.
