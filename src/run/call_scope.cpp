@@ -19,16 +19,24 @@ const CallScope* CallScope::current() { return t_current; }
 
 Result<std::size_t> CallScope::read(u64 at, std::span<std::byte> buf) const {
   const Result<std::size_t> n = remote_read(tid(), at, buf);
-  if (!is_valid()) return Err(Errno::kSrch);
-  valid_at_ = std::chrono::steady_clock::now();
+  if (!is_still_valid()) return Err(Errno::kSrch);
   return n;
 }
 
-// Who wrote to a number that was given to somebody else meanwhile cannot take it back. So the question comes first, unless
-// it was answered a moment ago: since then the thread would have to be killed and waited for, and all other numbers be used.
+// Who wrote to a number that was given to somebody else meanwhile cannot take it back: the question comes first.
 Result<std::size_t> CallScope::write(u64 at, std::span<const std::byte> buf) const {
-  if (std::chrono::steady_clock::now() - valid_at_ > kMoment && !is_valid()) return Err(Errno::kSrch);
+  if (!is_still_valid()) return Err(Errno::kSrch);
   return remote_write(tid(), at, buf);
 }
+
+bool CallScope::is_still_valid() const {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - seen_alive_ < kMoment) return true;
+  if (!is_valid()) return false;
+  seen_alive_ = now;
+  return true;
+}
+
+void CallScope::caller_seen_alive() const { seen_alive_ = std::chrono::steady_clock::now(); }
 
 }  // namespace iommufd::run

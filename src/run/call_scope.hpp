@@ -50,16 +50,20 @@ class CallScope {
     return object;
   }
 
+  // To be said by whoever has just proved it in another way.
+  void caller_seen_alive() const;
+
   // The memory that the notified thread runs in, once somebody has asked for it.
   [[nodiscard]] const ProcessMemory* memory() const { return memory_; }
   void set_memory(const ProcessMemory* memory) { memory_ = memory; }
 
  private:
-  static constexpr std::chrono::microseconds kMoment{100};
+  static constexpr std::chrono::microseconds kMoment{200};
+  bool is_still_valid() const;
   const Listener& listener_;
   const Notification& notification_;
   const ProcessMemory* memory_ = nullptr;
-  mutable std::chrono::steady_clock::time_point valid_at_{};  // when the notification was last seen to be alive
+  mutable std::chrono::steady_clock::time_point seen_alive_{};
 };
 
 }  // namespace iommufd::run

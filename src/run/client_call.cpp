@@ -87,6 +87,7 @@ bool ClientCall::capable(mem::Capability cap) {
 
 Result<Fd> ClientCall::descriptor(int fd) {
   Result<Fd> dup = task_->descriptor(fd);
+  if (dup) scope_.caller_seen_alive();
   if (dup || dup.error() != Errno::kSrch) return dup;
   // The number belongs to another task by now than the one that we remembered.
   runtime_.processes.forget(scope_.tid());
@@ -99,7 +100,8 @@ Result<Identified> ClientCall::identify(int fd) {
   Result<Fd> dup = descriptor(fd);
   if (dup) {
     found.duplicate = std::move(*dup);
-    IOMMUFD_TRY(sys::ok(::fstat(found.duplicate.get(), &found.attributes)));
+    // Not the C library's fstat, which spells it as newfstatat with an empty path: that is slower.
+    IOMMUFD_TRY(sys::ok(::syscall(SYS_fstat, found.duplicate.get(), &found.attributes)));
   } else if (dup.error() == Errno::kBadf) {
     return Err(Errno::kBadf);
   } else {

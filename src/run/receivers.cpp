@@ -17,7 +17,9 @@ namespace {
 // Interrupts a wait for a notification. It does nothing else, so any signal that we do not use will do.
 constexpr int kInterrupt = SIGUSR1;
 constexpr unsigned kQuietLooks = 10;    // without work, until nobody looks any more
-constexpr unsigned kStarvedLooks = 20;  // with calls that wait for a receiver, until one more may receive
+constexpr unsigned kStarvedLooks = 5;   // with calls that wait for a receiver, until one more may receive
+constexpr unsigned kCalmLooks = 100;    // without need for more receivers, until one will do again
+constexpr unsigned kMostWanted = 8;     // each one that waits is woken for every call
 
 void ignore_interrupt(int) {}
 
@@ -106,17 +108,18 @@ bool Receivers::look() {
   const bool progress = handled != seen_;
   const bool nobody = receiving_.load() == 0;
   seen_ = handled;
-  if (nobody && !progress) {
-    add();  // a call takes its time
-  } else if (nobody && has_pending() && ++starved_ >= kStarvedLooks) {
-    starved_ = 0;
-    wanted_.store(std::min(wanted_.load() + 1, std::max(1U, std::thread::hardware_concurrency())));
+  starved_ = nobody && progress && has_pending() ? starved_ + 1 : starved_;
+  if ((nobody && !progress) || starved_ >= kStarvedLooks) {
+    starved_ = calm_ = 0;
+    wanted_.store(std::min(wanted_.load() + 1, kMostWanted));
     add();
+  } else if (++calm_ >= kCalmLooks) {
+    starved_ = calm_ = 0;
+    wanted_.store(1);
   }
   quiet_ = progress || nobody ? 0 : quiet_ + 1;
   if (quiet_ < kQuietLooks) return true;
-  quiet_ = 0;
-  starved_ = 0;
+  quiet_ = starved_ = calm_ = 0;
   wanted_.store(1);
   watched_.store(false);
   // A call that was received just now may have seen that somebody looks.

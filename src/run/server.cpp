@@ -83,7 +83,7 @@ class Server {
  private:
   Result<void> start_client(const sigset_t& client_mask);
   Result<void> serve_client();
-  void loop(Receivers& receivers, FileTable& files, const Listener& listener);
+  void loop(Receivers& receivers, FileTable& files);
   void reap(FileTable& files);
   void client_ended(int status, FileTable& files);
   void from_front();
@@ -99,6 +99,9 @@ class Server {
   std::unique_ptr<PathView> view_;
   pid_t client_ = -1;      // until it is reaped
   int start_failure_ = 0;  // exit code of run when PROGRAM did not start
+  // Nobody is left: every filtered process is below us, and who loses its parent becomes our child. (To wait for the end of
+  // the listener instead would have the kernel look at this waiter for each call.)
+  bool childless_ = false;
 };
 
 int Server::run(const MakeService& make_service, const sigset_t& client_mask) {
@@ -163,7 +166,7 @@ Result<void> Server::serve_client() {
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { dispatcher.handle(n); }));
   service_->start();
   receivers->start();
-  loop(*receivers, *files, listener);
+  loop(*receivers, *files);
   // A thread that is still in a call (of a process that is gone) uses all of this: leave it as it is then.
   if (!receivers->stop()) {
     view_.reset();
@@ -173,24 +176,21 @@ Result<void> Server::serve_client() {
   return {};
 }
 
-void Server::loop(Receivers& receivers, FileTable& files, const Listener& listener) {
+void Server::loop(Receivers& receivers, FileTable& files) {
   bool looking = false, lingering = false;
-  for (;;) {
-    std::array<pollfd, 6> fds{{{front_.get(), POLLIN, 0},
+  while (!childless_) {
+    std::array<pollfd, 5> fds{{{front_.get(), POLLIN, 0},
                                {client_socket_.get(), POLLIN, 0},
                                {signals_.get(), POLLIN, 0},
                                {files.wait_fd(), POLLIN, 0},
-                               {receivers.wake_fd(), POLLIN, 0},
-                               {listener.fd(), 0, 0}}};
+                               {receivers.wake_fd(), POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), looking ? static_cast<int>(Receivers::kTick.count()) : -1) < 0) continue;
     if (fds[1].revents != 0) from_client();
     if (fds[2].revents != 0) reap(files);
     if (fds[0].revents != 0) from_front();
     if (fds[3].revents != 0) files.drain();
     if (looking || fds[4].revents != 0) looking = receivers.look();
-    const bool nobody_left = (fds[5].revents & POLLHUP) != 0;
-    if (nobody_left && !client_running()) return;
-    if (!client_running() && !lingering) {
+    if (!client_running() && !childless_ && !lingering) {
       // Processes that PROGRAM left behind go on; who waits for the end of our stderr must not wait for them.
       lingering = true;
       const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -222,7 +222,8 @@ void Server::reap(FileTable& files) {
   while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
   }
   int status = 0;
-  for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
+  pid_t pid = 0;
+  while ((pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
     if (pid != client_) continue;
     if (WIFSTOPPED(status)) {
       tell_front(Kind::kStopped, WSTOPSIG(status));
@@ -230,6 +231,7 @@ void Server::reap(FileTable& files) {
       client_ended(status, files);
     }
   }
+  childless_ = pid < 0 && errno == ECHILD;
 }
 
 void Server::client_ended(int status, FileTable& files) {
