@@ -201,6 +201,8 @@ void PathTree::add_directory(std::string_view path, Entries entries, u32 mode) {
   node.mode_ = mode;
 }
 
+void PathTree::leave_to_calls(std::string_view path) { make(path, NodeKind::kDirectory).reach_ = Reach::kCalls; }
+
 void PathTree::add_file(std::string_view path, FileSpec spec) {
   Node& node = make(path, NodeKind::kFile);
   node.mode_ = spec.mode;

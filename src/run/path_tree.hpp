@@ -26,6 +26,8 @@ namespace iommufd::run {
 enum class NodeKind : u8 { kDirectory, kFile, kSymlink, kCharDevice };
 // Who provides the entries of a directory: only this tree, or the real machine as well.
 enum class Entries : u8 { kOwn, kMerged };
+// Is a directory, with all below it, worth being mounted for the client? kCalls: what answered calls show is enough.
+enum class Reach : u8 { kNative, kCalls };
 // Does the walk follow a symlink in the last place? (stat and open do; lstat, readlink and O_NOFOLLOW do not.)
 enum class Follow : u8 { kYes, kNo };
 // Does the reader have CAP_SYS_ADMIN, by the policy of --caps? `config` shows others only its first 64 bytes.
@@ -55,6 +57,7 @@ class Node {
 
   // Directories. Pre for all: kind() == kDirectory.
   [[nodiscard]] Entries entries() const { return entries_; }
+  [[nodiscard]] Reach reach() const { return reach_; }
   [[nodiscard]] const std::map<std::string, std::unique_ptr<Node>, std::less<>>& children() const { return children_; }
   [[nodiscard]] const Node* child(std::string_view name) const;
 
@@ -77,6 +80,7 @@ class Node {
   friend class PathTree;
   NodeKind kind_ = NodeKind::kDirectory;
   Entries entries_ = Entries::kOwn;
+  Reach reach_ = Reach::kNative;
   u32 mode_ = 0755;
   u32 opener_ = 0;
   DeviceNumber rdev_;
@@ -121,6 +125,8 @@ class PathTree {
   // directory.
   void add_directory(std::string_view path, Entries entries, u32 mode = 0755);
   void add_file(std::string_view path, FileSpec spec);
+  // Adds the directory, merged if it is new, and gives it Reach::kCalls.
+  void leave_to_calls(std::string_view path);
   void add_symlink(std::string_view path, std::string target);
   void add_char_device(std::string_view path, DeviceNumber rdev, u32 mode, u32 opener);
 

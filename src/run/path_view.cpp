@@ -31,6 +31,8 @@ std::string& refusal() {
 
 const char* below_root(const std::string& path) { return path.size() > 1 ? path.c_str() + 1 : "."; }
 
+std::string_view first_component(std::string_view path) { return path.substr(0, path.find('/')); }
+
 bool is_directory(const Lookup& found) { return found.node->kind() == NodeKind::kDirectory; }
 
 }  // namespace
@@ -51,13 +53,14 @@ struct PathView::Impl {
   Fd handed_out IOMMUFD_GUARDED_BY(mu);  // its root, as clients get it
   PrivateDirectory fallback IOMMUFD_GUARDED_BY(mu);
 
-  // The mirror of the intercept view, when it is first needed.
+  // The whole mirror, when it is first needed.
   Result<void> need_locked() IOMMUFD_REQUIRES(mu) {
     if (!made) {
       outcome = make_locked();
       made = true;
     }
-    return outcome;
+    if (!outcome) return outcome;
+    return mirror.complete(tree, Umask::kAny);
   }
 
   Result<void> make_locked() IOMMUFD_REQUIRES(mu) {
@@ -67,20 +70,21 @@ struct PathView::Impl {
       return {};
     }
     fallback = IOMMUFD_TRY(PrivateDirectory::make(private_dir));
-    mirror = IOMMUFD_TRY(Mirror::make(tree, IOMMUFD_TRY(fallback.open_root()), Umask::kAny));
+    mirror = IOMMUFD_TRY(Mirror::make(tree, IOMMUFD_TRY(fallback.open_root()), {}, Umask::kAny));
     handed_out = IOMMUFD_TRY(fallback.open_root());
     return {};
   }
 
   // The directory descriptor to open `path` under, and what is left of the path: under its mount point where there is
-  // one, so that getcwd is right after fchdir.
+  // one, so that getcwd is right after fchdir, unless something of the machine is mounted there in its turn.
   std::pair<int, const char*> place_locked(const std::string& path) IOMMUFD_REQUIRES(mu) {
     for (auto it = view.parts.rbegin(); it != view.parts.rend(); ++it) {
       const auto& [point, part] = *it;
       if (path == point) return {part.directory.get(), "."};
-      if (path.starts_with(point) && path[point.size()] == '/') {
-        return {part.directory.get(), path.c_str() + point.size() + 1};
-      }
+      if (!path.starts_with(point) || path[point.size()] != '/') continue;
+      const char* rest = path.c_str() + point.size() + 1;
+      if (part.real.contains(first_component(rest))) break;
+      return {part.directory.get(), rest};
     }
     return {handed_out.get(), below_root(path)};
   }
@@ -197,8 +201,7 @@ bool PathView::covers(std::string_view path) const {
   for (auto it = impl_->view.parts.rbegin(); it != impl_->view.parts.rend(); ++it) {
     const auto& [point, part] = *it;
     if (!path.starts_with(point) || path.size() <= point.size() + 1 || path[point.size()] != '/') continue;
-    const std::string_view rest = path.substr(point.size() + 1);
-    return !part.real.contains(rest.substr(0, rest.find('/')));
+    return !part.real.contains(first_component(path.substr(point.size() + 1)));
   }
   return false;
 }

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <string_view>
 #include <utility>
 
@@ -52,12 +54,48 @@ bool same_target(int at, const std::string& name, const std::string& real_path) 
 
 }  // namespace
 
-Result<Mirror> Mirror::make(const PathTree& tree, Fd root, Umask umask) {
+Result<Mirror> Mirror::make(const PathTree& tree, Fd root, std::span<const std::string> parts, Umask umask) {
   Mirror mirror;
   mirror.root_ = std::move(root);
-  std::string path;
-  IOMMUFD_TRY(mirror.make_children(tree.root(), path, umask));
+  for (const std::string& part : parts) {
+    std::string path;
+    const Node* node = &tree.root();
+    while (path.size() < part.size()) {
+      const std::size_t end = std::min(part.find('/', path.size() + 1), part.size());
+      node = node->child(std::string_view(part).substr(path.size() + 1, end - path.size() - 1));
+      path = part.substr(0, end);
+      IOMMUFD_TRY(mirror.make_node(*node, path, umask));
+    }
+    IOMMUFD_TRY(mirror.make_children(*node, path, umask));
+  }
   return mirror;
+}
+
+Result<void> Mirror::complete(const PathTree& tree, Umask umask) {
+  if (complete_) return {};
+  std::string path;
+  IOMMUFD_TRY(make_children(tree.root(), path, umask));
+  complete_ = true;
+  return {};
+}
+
+// What is there already was made earlier.
+Result<void> Mirror::make_node(const Node& node, const std::string& path, Umask umask) {
+  const char* below = path.c_str() + 1;
+  const int root = root_.get();
+  int made = 0;
+  switch (node.kind()) {
+    case NodeKind::kFile: made = mknodat(root, below, S_IFREG | node.mode(), 0); break;
+    case NodeKind::kCharDevice: made = mknodat(root, below, S_IFCHR | node.mode(), 0); break;
+    case NodeKind::kSymlink: made = symlinkat(node.target().c_str(), root, below); break;
+    case NodeKind::kDirectory:
+      made = mkdirat(root, below, node.mode());
+      // The umask must not show in what fstat says of a descriptor.
+      if (made == 0 && umask == Umask::kAny) made = fchmodat(root, below, node.mode(), 0);
+      break;
+  }
+  if (made != 0 && errno != EEXIST) return Err(sys::last_errno());
+  return {};
 }
 
 // `path` is that of the directory, "" for the root; it is the same again at the end.
@@ -65,19 +103,8 @@ Result<void> Mirror::make_children(const Node& directory, std::string& path, Uma
   const std::size_t length = path.size();
   for (const auto& [name, child] : directory.children()) {
     path.append("/").append(name);
-    const char* below = path.c_str() + 1;
-    const int root = root_.get();
-    switch (child->kind()) {
-      case NodeKind::kFile: IOMMUFD_TRY(sys::ok(mknodat(root, below, S_IFREG | child->mode(), 0))); break;
-      case NodeKind::kCharDevice: IOMMUFD_TRY(sys::ok(mknodat(root, below, S_IFCHR | child->mode(), 0))); break;
-      case NodeKind::kSymlink: IOMMUFD_TRY(sys::ok(symlinkat(child->target().c_str(), root, below))); break;
-      case NodeKind::kDirectory:
-        IOMMUFD_TRY(sys::ok(mkdirat(root, below, child->mode())));
-        // The umask must not show in what fstat says of a descriptor.
-        if (umask == Umask::kAny) IOMMUFD_TRY(sys::ok(fchmodat(root, below, child->mode(), 0)));
-        IOMMUFD_TRY(make_children(*child, path, umask));
-        break;
-    }
+    IOMMUFD_TRY(make_node(*child, path, umask));
+    if (child->kind() == NodeKind::kDirectory) IOMMUFD_TRY(make_children(*child, path, umask));
     path.resize(length);
   }
   return {};

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -26,8 +27,11 @@ enum class Umask : u8 { kNone, kAny };
 class Mirror {
  public:
   Mirror() = default;
-  // `root` is an empty directory that we may write to. Makes every node of the tree in it. Errors: those of mkdir.
-  static Result<Mirror> make(const PathTree& tree, Fd root, Umask umask);
+  // `root` is an empty directory that we may write to. Makes the directories at `parts` in it, and every node of the tree
+  // below them; all other nodes are made by complete(). Errors: those of mkdir.
+  static Result<Mirror> make(const PathTree& tree, Fd root, std::span<const std::string> parts, Umask umask);
+  // Every node of the tree. Does nothing the second time.
+  Result<void> complete(const PathTree& tree, Umask umask);
 
   // Brings the machine's entries of a merged directory up to date.
   void refresh(const Node& directory);
@@ -37,11 +41,13 @@ class Mirror {
   [[nodiscard]] std::optional<std::string> path_of(const PathTree& tree, const struct stat& st);
 
  private:
+  Result<void> make_node(const Node& node, const std::string& path, Umask umask);
   Result<void> make_children(const Node& directory, std::string& path, Umask umask);
   void add_one(const std::string& directory, const std::string& name, unsigned char type);
   void learn(const Node& directory, const std::string& path);
 
   Fd root_;
+  bool complete_ = false;
   std::optional<dev_t> device_;
   std::unordered_map<ino_t, std::string> paths_;  // known once device_ is
   std::vector<std::string> real_directories_;     // placeholders whose inodes are not in paths_ yet

@@ -49,6 +49,7 @@ bool is_directory(const std::string& path) {
 // Adds the directories of the machine above nodes that it lacks, and own directories that it has.
 void collect_points(const Node& directory, const std::string& path, std::set<std::string>& points) {
   for (const auto& [name, child] : directory.children()) {
+    if (child->reach() == Reach::kCalls) continue;
     const std::string place = path + "/" + name;
     if (child->kind() != NodeKind::kDirectory || !is_directory(place)) {
       points.insert(path);
@@ -80,10 +81,13 @@ class Helper {
     // A mount can be copied only while it is attached in this namespace.
     IOMMUFD_TRY(did("attaching the tmpfs", attach_mount(tmpfs.get(), kWorkPlace)));
     Fd writable(IOMMUFD_TRY(step("copying the tmpfs mount", copy_mount(tmpfs.get(), ""))));
-    umask(0);  // of this process only: CLONE_FS was not asked for
-    made.mirror = IOMMUFD_TRY(step("filling the tmpfs", Mirror::make(tree_, std::move(writable), Umask::kNone)));
     std::vector<MountPoint> points;
     if (mounts_ == Mounts::kOver) points = choose_mount_points(tree_);
+    std::vector<std::string> parts;
+    for (const MountPoint& point : points) parts.push_back(point.path);
+    umask(0);  // of this process only: CLONE_FS was not asked for
+    Result<Mirror> mirror = Mirror::make(tree_, std::move(writable), parts, Umask::kNone);
+    made.mirror = IOMMUFD_TRY(step("filling the tmpfs", std::move(mirror)));
     for (const MountPoint& point : points) made.mirror.add_real(*tree_.find(point.path), point.real);
     IOMMUFD_TRY(did("making the mirror read-only", make_read_only(tmpfs.get())));
     for (const MountPoint& point : points) {
@@ -144,6 +148,10 @@ class Helper {
     MountView::Part& part = made.view.parts[point.path];
     IOMMUFD_TRY(did("entering a mount point", chdir(point.path.c_str())));
     IOMMUFD_TRY(did("mounting over a directory", attach_mount(part.directory.get(), point.path.c_str())));
+    const Node& node = *tree_.find(point.path);
+    for (const auto& [name, type] : point.real) {
+      if (type == DT_LNK && node.child(name) == nullptr) part.real.insert(name);  // copied
+    }
     for (const std::string& name : point.bound) {
       // The working directory still is the machine's directory, so the relative source is its entry.
       if (mount(name.c_str(), (point.path + "/" + name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0)

@@ -59,6 +59,6 @@ struct MountPoint {
 // kMountBudget mounts together, two symlinks being counted as one (such parts of the tree work through intercepted
 // calls only).
 std::vector<MountPoint> choose_mount_points(const PathTree& tree);
-inline constexpr std::size_t kMountBudget = 64;
+inline constexpr std::size_t kMountBudget = 40;
 
 }  // namespace iommufd::run

@@ -228,9 +228,13 @@ PathTree build_tree(const MachineInfo& machine) {
   // Directories whose every entry is of the VFIO and iommufd that we stand for: the machine's own are hidden.
   for (const char* path : {"/dev/vfio", "/sys/class/vfio-dev"}) tree.add_directory(path, Entries::kOwn);
   // Directories that we share, even when there is nothing of ours in them.
-  for (const char* path : {"/sys/bus/pci/devices", "/sys/bus/pci/drivers", "/sys/kernel/iommu_groups",
-                           "/sys/class/iommu", "/sys/devices/virtual"}) {
+  for (const char* path : {"/sys/bus/pci/devices", "/sys/kernel/iommu_groups"}) {
     tree.add_directory(path, Entries::kMerged);
+  }
+  // Nobody works in these; many have entries of the machine that would all have to be mounted again.
+  for (const char* path : {"/dev/char", "/sys/bus/pci/drivers", "/sys/class/iommu", "/sys/class/misc", "/sys/dev/char",
+                           "/sys/devices/virtual", "/sys/module"}) {
+    tree.leave_to_calls(path);
   }
   tree.add_char_device("/dev/iommu", machine.iommufd.rdev, 0660, machine.iommufd.opener);
   add_class_device(tree, "/sys/devices/virtual/misc/iommu", "misc", machine.iommufd.rdev, "iommu");

@@ -241,6 +241,10 @@ TEST_P(MountViewTest, entries_of_the_machine_are_natively_theirs_and_new_ones_ar
   EXPECT_TRUE(view_->covers("/sys/devices/new-on-this-machine"));
   EXPECT_FALSE(view_->covers("/sys/devices/virtual/mem/null"));
   EXPECT_FALSE(view_->covers("/sys/devices"));
+  const Fd fd(open("/sys/bus/pci/devices", O_RDONLY | O_DIRECTORY));
+  for (const auto& [name, type] : fd.valid() ? names_of(fd.get()) : Names{}) {
+    EXPECT_FALSE(view_->covers("/sys/bus/pci/devices/" + name)) << "a copied symlink leads where the machine's does";
+  }
 }
 
 TEST_P(MountViewTest, a_client_without_a_working_directory_name_keeps_it) {
