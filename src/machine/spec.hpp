@@ -41,8 +41,8 @@ struct MachineSpec {
   std::vector<DeviceSpec> devices;  // every one with an address
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
-  // Hidden option --seed-dma-fault=N, for tests of clients: the N-th DMA transaction of the machine (from 1) is
-  // corrupted by one bit.
+  // Hidden option --seed-dma-fault=N, for tests of clients: the N-th write (from 1) that each device does by DMA has one
+  // bit flipped.
   std::optional<u64> seed_dma_fault;
 };
 
