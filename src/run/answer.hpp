@@ -9,7 +9,7 @@ namespace iommufd::run {
 
 struct Answer {
   enum class Kind : u8 {
-    kGoOn,   // not ours: the kernel does the call
+    kGoOn,  // not ours: the kernel does the call
     kValue,
     kError,
   };

@@ -136,7 +136,7 @@ void ProcessTable::forget(pid_t tid) {
 
 Result<Ref<Task>> ProcessTable::make(const CallScope& call) {
   const pid_t tid = call.tid();
-  struct stat st {};
+  struct stat st{};
   IOMMUFD_TRY(sys::ok(::stat(fmt::format("/proc/{}", tid).c_str(), &st)));
 
   Task::Kind kind = Task::Kind::kLeader;

@@ -65,8 +65,9 @@ class ClientProcess final : public mem::Process {
   const MemlockPolicy policy_;
   Mutex memory_mu_{LockRank::kLeaf};
   Ref<ProcessMemory> memory_ IOMMUFD_GUARDED_BY(memory_mu_);
-  bool memory_is_current_ IOMMUFD_GUARDED_BY(memory_mu_) = false;  // false: not known yet, or an exec may have replaced it
-  u64 memory_mark_ IOMMUFD_GUARDED_BY(memory_mu_) = 0;             // of memory_, see memory_mark()
+  bool memory_is_current_ IOMMUFD_GUARDED_BY(memory_mu_) =
+      false;                                            // false: not known yet, or an exec may have replaced it
+  u64 memory_mark_ IOMMUFD_GUARDED_BY(memory_mu_) = 0;  // of memory_, see memory_mark()
 };
 
 // A thread of a client.

@@ -14,18 +14,18 @@ namespace iommufd::run {
 struct ControlMessage {
   enum class Kind : u8 {
     // server → front
-    kLeftover,   // `text` is the directory to remove should the server die
-    kExited,     // PROGRAM ended; `value` is its exit code
-    kSignaled,   // PROGRAM was killed; `value` is the signal
-    kStopped,    // PROGRAM was stopped; `value` is the signal
-    kFailed,     // run failed; `value` is the exit code, the reason has been printed
+    kLeftover,  // `text` is the directory to remove should the server die
+    kExited,    // PROGRAM ended; `value` is its exit code
+    kSignaled,  // PROGRAM was killed; `value` is the signal
+    kStopped,   // PROGRAM was stopped; `value` is the signal
+    kFailed,    // run failed; `value` is the exit code, the reason has been printed
     // front → server
-    kSignal,     // send the signal `value` to PROGRAM
+    kSignal,  // send the signal `value` to PROGRAM
     // client → server
-    kListener,   // the listener comes along as a descriptor
-    kNoFilter,   // no filter could be installed; `value` is the errno
-    kNoView,     // the path view could not be entered; `value` is the errno
-    kNoExec,     // PROGRAM could not be executed; `value` is the errno
+    kListener,  // the listener comes along as a descriptor
+    kNoFilter,  // no filter could be installed; `value` is the errno
+    kNoView,    // the path view could not be entered; `value` is the errno
+    kNoExec,    // PROGRAM could not be executed; `value` is the errno
   };
   Kind kind = Kind::kFailed;
   int value = 0;

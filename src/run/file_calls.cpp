@@ -159,8 +159,8 @@ Answer dispatch(const Runtime& runtime, ClientCall& call, OpenFile& file) {
     case SYS_pwritev2:  // -1 is the file position
       if (position < -1) return Answer::fail(Errno::kInval);
       return transfer_vector(
-          call, file,
-          {n.data.nr == SYS_preadv2 ? Direction::kRead : Direction::kWrite, position != -1, n.arg(3)}, n.arg(5));
+          call, file, {n.data.nr == SYS_preadv2 ? Direction::kRead : Direction::kWrite, position != -1, n.arg(3)},
+          n.arg(5));
     case SYS_lseek: return seek(file, n.arg(1), n.int_arg(2));
     case SYS_ftruncate: return truncate(file, static_cast<s64>(n.arg(1)));
     case SYS_fallocate:
@@ -190,9 +190,8 @@ Answer handle_file_call(const Runtime& runtime, CallScope& scope) {
 }
 
 Answer handle_fstat(const Runtime& runtime, CallScope& scope, int fd, u64 stat_at) {
-  return with_file(runtime, scope, fd, [&](ClientCall&, OpenFile& file) {
-    return Answer::from(scope.put(stat_at, file.attributes()));
-  });
+  return with_file(runtime, scope, fd,
+                   [&](ClientCall&, OpenFile& file) { return Answer::from(scope.put(stat_at, file.attributes())); });
 }
 
 Answer handle_fstatx(const Runtime& runtime, CallScope& scope, int fd, u64 statx_at) {

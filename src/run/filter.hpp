@@ -21,8 +21,8 @@ inline constexpr u32 kFirstFd = 512;
 
 struct Rule {
   static constexpr int kNone = -1;
-  const char* name;      // of the system call
-  u32 number;            // x86-64
+  const char* name;        // of the system call
+  u32 number;              // x86-64
   int fd_arg = kNone;      // notified when this argument is a descriptor in [kFirstFd, 2^31)
   int offset_arg = kNone;  // ... or when this one is a file offset at or above vfio::kRegionBase
   int type_arg = kNone;    // ... or when this one is an ioctl command of type ';'

@@ -23,8 +23,8 @@ namespace iommufd::run {
 Result<Fd> Listener::install(std::span<const sock_filter> program) {
   IOMMUFD_TRY(sys::ok(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)));
   // SPEC_ALLOW: the filter keeps nobody in, so it must not cost the client the speculation of stores.
-  constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV |
-                                   SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+  constexpr unsigned long kFlags =
+      SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   const sock_fprog prog{static_cast<unsigned short>(program.size()), const_cast<sock_filter*>(program.data())};
   const long fd = IOMMUFD_TRY(sys::check(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &prog)));
   return Fd(static_cast<int>(fd));

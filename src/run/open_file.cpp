@@ -70,7 +70,7 @@ Result<Ref<OpenFile>> OpenFile::make_text(const Node& node, std::string path, co
 }
 
 Result<void> OpenFile::adopt(Fd memfd) {
-  struct stat st {};
+  struct stat st{};
   IOMMUFD_TRY(sys::ok(::fstat(memfd.get(), &st)));
   inode_ = st.st_ino;
   device_ = st.st_dev;

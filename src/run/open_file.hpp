@@ -44,8 +44,8 @@ class OpenFile final : public RefCounted {
   // A fresh memfd, for a device. Errors: kMFile, kNFile, kNoMem.
   static Result<Ref<OpenFile>> make(const Node& node, std::string path, const struct stat& attributes, OpenMode mode);
   // The same with a content that cannot be changed, for a text file.
-  static Result<Ref<OpenFile>> make_text(const Node& node, std::string path, const struct stat& attributes, OpenMode mode,
-                                         std::string_view content);
+  static Result<Ref<OpenFile>> make_text(const Node& node, std::string path, const struct stat& attributes,
+                                         OpenMode mode, std::string_view content);
 
   // The memory behind this open, for the Service. Once.
   std::unique_ptr<vfio::FileMemory> memory();
@@ -128,7 +128,7 @@ class FileTable {
 
   const Fd epoll_;
   std::atomic<std::size_t> count_{0};  // in files_, or being released
-  std::atomic<dev_t> device_{0};  // the one that all our memfds are on
+  std::atomic<dev_t> device_{0};       // the one that all our memfds are on
   Mutex mu_{LockRank::kRunFiles};
   CondVar released_;
   std::size_t releasing_ IOMMUFD_GUARDED_BY(mu_) = 0;

@@ -3,9 +3,9 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <csignal>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <algorithm>
 
@@ -16,10 +16,10 @@ namespace {
 
 // Interrupts a wait for a notification. It does nothing else, so any signal that we do not use will do.
 constexpr int kInterrupt = SIGUSR1;
-constexpr unsigned kQuietLooks = 10;    // without work, until nobody looks any more
-constexpr unsigned kStarvedLooks = 5;   // with calls that wait for a receiver, until one more may receive
-constexpr unsigned kCalmLooks = 100;    // without need for more receivers, until one will do again
-constexpr unsigned kMostWanted = 8;     // each one that waits is woken for every call
+constexpr unsigned kQuietLooks = 10;   // without work, until nobody looks any more
+constexpr unsigned kStarvedLooks = 5;  // with calls that wait for a receiver, until one more may receive
+constexpr unsigned kCalmLooks = 100;   // without need for more receivers, until one will do again
+constexpr unsigned kMostWanted = 8;    // each one that waits is woken for every call
 
 void ignore_interrupt(int) {}
 
@@ -27,7 +27,7 @@ void ignore_interrupt(int) {}
 
 Result<std::unique_ptr<Receivers>> Receivers::create(const Listener& listener, Handle handle) {
   Fd wake(IOMMUFD_TRY(sys::check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))));
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = ignore_interrupt;
   IOMMUFD_TRY(sys::ok(::sigaction(kInterrupt, &action, nullptr)));
   return std::unique_ptr<Receivers>(new Receivers(listener, std::move(handle), std::move(wake)));

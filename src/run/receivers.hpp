@@ -60,10 +60,10 @@ class Receivers {
   std::atomic<unsigned> receiving_{0};  // threads that wait for a notification, or are about to
   std::atomic<unsigned> wanted_{1};     // how many may
   std::atomic<u64> handled_{0};
-  std::atomic<bool> watched_{false};    // somebody calls look()
+  std::atomic<bool> watched_{false};  // somebody calls look()
   std::atomic<bool> stopping_{false};
-  u64 seen_ = 0;        // of the looking thread
-  unsigned quiet_ = 0;  // looks without work
+  u64 seen_ = 0;          // of the looking thread
+  unsigned quiet_ = 0;    // looks without work
   unsigned starved_ = 0;  // looks at which calls waited
   unsigned calm_ = 0;     // looks without need for another receiver
   Mutex mu_{LockRank::kLeaf};

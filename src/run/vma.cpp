@@ -112,7 +112,8 @@ Result<Vma> VmaReader::scan(u64 address) const {
     unsigned major = 0, minor = 0;
     char perms[5] = {};
     const std::string line = text.substr(at, eol - at);
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &start, &end, perms, &offset, &major, &minor, &inode) == 7 &&
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &start, &end, perms, &offset, &major, &minor, &inode) ==
+            7 &&
         address >= start && address < end) {
       Vma v;
       v.start = start;

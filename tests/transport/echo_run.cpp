@@ -17,13 +17,20 @@ int main(int argc, char** argv) {
       ++at;
       break;
     }
-    if (word == "--paths=intercept") options.paths = PathsPolicy::kIntercept;
-    else if (word == "--paths=mount") options.paths = PathsPolicy::kMount;
-    else if (word == "--floor") options.host = HostFeatures::kFloor;
-    else if (word == "--caps=none") options.caps.kind = CapsPolicy::Kind::kNone;
-    else if (word == "--caps=real") options.caps.kind = CapsPolicy::Kind::kReal;
-    else if (word == "--pin=real") options.pin = PinPolicy::kReal;
-    else if (word == "--explain") options.explain = Explain::kYes;
+    if (word == "--paths=intercept")
+      options.paths = PathsPolicy::kIntercept;
+    else if (word == "--paths=mount")
+      options.paths = PathsPolicy::kMount;
+    else if (word == "--floor")
+      options.host = HostFeatures::kFloor;
+    else if (word == "--caps=none")
+      options.caps.kind = CapsPolicy::Kind::kNone;
+    else if (word == "--caps=real")
+      options.caps.kind = CapsPolicy::Kind::kReal;
+    else if (word == "--pin=real")
+      options.pin = PinPolicy::kReal;
+    else if (word == "--explain")
+      options.explain = Explain::kYes;
     else {
       std::fprintf(stderr, "echo_run: unknown option %s\n", argv[at]);
       return 125;

@@ -7,13 +7,10 @@
 
 #include "tests/transport/echo_abi.h"
 
-int main(void)
-{
-	int fd = open("/dev/null", O_RDWR);
-	if (fd < 0 || ioctl(fd, ECHO_OPENS) != -1 || errno != ENOTTY)
-		return 1;
-	fd = open("/dev/iommu", O_RDWR);
-	if (fd >= 0 && (ioctl(fd, ECHO_OPENS) != -1 || errno != ENOTTY))
-		return 2;
-	return 0;
+int main(void) {
+  int fd = open("/dev/null", O_RDWR);
+  if (fd < 0 || ioctl(fd, ECHO_OPENS) != -1 || errno != ENOTTY) return 1;
+  fd = open("/dev/iommu", O_RDWR);
+  if (fd >= 0 && (ioctl(fd, ECHO_OPENS) != -1 || errno != ENOTTY)) return 2;
+  return 0;
 }
