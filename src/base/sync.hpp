@@ -37,7 +37,6 @@ namespace iommufd {
 
 // Outermost first. A thread that holds a rank may take only larger ones.
 enum class LockRank : u8 {
-  kRunFiles = 10,     // run: table of open files
   kRunProcess = 12,   // run: cache of client processes
   kRunPaths = 14,     // run: tree of paths
   kVfioDevice = 20,   // vfio: one device, its binding, its irqs
@@ -55,6 +54,7 @@ enum class LockRank : u8 {
   kModel = 66,        // models: registers of one device
   kIrq = 70,          // vfio: eventfds of one device
   kDma = 72,          // iommu: a device's DMA port, slow path
+  kRunFiles = 76,     // run: table of open files; asked from everywhere, also for a page that is being pinned
   kReport = 80,       // machine: reports on stderr
   kLeaf = 90,         // takes nothing else
 };

@@ -6,7 +6,7 @@
 namespace iommufd::run {
 
 namespace {
-constinit thread_local const CallScope* t_current = nullptr;
+constinit thread_local CallScope* t_current = nullptr;
 }  // namespace
 
 CallScope::CallScope(const Listener& listener, const Notification& n) : listener_(listener), notification_(n) {
@@ -15,7 +15,7 @@ CallScope::CallScope(const Listener& listener, const Notification& n) : listener
 
 CallScope::~CallScope() { t_current = nullptr; }
 
-const CallScope* CallScope::current() { return t_current; }
+CallScope* CallScope::current() { return t_current; }
 
 Result<std::size_t> CallScope::read(u64 at, std::span<std::byte> buf) const {
   const Result<std::size_t> n = remote_read(tid(), at, buf);
@@ -34,6 +34,23 @@ bool CallScope::is_still_valid() const {
   if (now - seen_alive_ < kMoment) return true;
   if (!is_valid()) return false;
   seen_alive_ = now;
+  return true;
+}
+
+bool CallScope::is_valid() const { return stopped_ ? stopped_->alive() : listener_.is_valid(notification_.id); }
+
+Result<StoppedCaller*> CallScope::hold(int descriptor) {
+  if (!stopped_) {
+    stopped_ = IOMMUFD_TRY(StoppedCaller::stop(listener_, notification_, descriptor));
+    held_with_ = descriptor;
+  }
+  if (held_with_ != descriptor) return Err(Errno::kBusy);
+  return stopped_.get();
+}
+
+bool CallScope::finish(s64 result) {
+  if (!stopped_) return false;
+  stopped_->resume(result);
   return true;
 }
 

@@ -7,9 +7,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "base/result.hpp"
+#include "run/inject.hpp"
 #include "run/listener.hpp"
 
 namespace iommufd::run {
@@ -24,12 +26,12 @@ class CallScope {
   CallScope& operator=(const CallScope&) = delete;
 
   // Null on a thread that handles none.
-  static const CallScope* current();
+  static CallScope* current();
 
   [[nodiscard]] pid_t tid() const { return static_cast<pid_t>(notification_.pid); }
   [[nodiscard]] const Notification& notification() const { return notification_; }
   [[nodiscard]] const Listener& listener() const { return listener_; }
-  [[nodiscard]] bool is_valid() const { return listener_.is_valid(notification_.id); }
+  [[nodiscard]] bool is_valid() const;
 
   // Copies between the notified thread's memory and `buf`, by its number. Returns the bytes moved before the first page that
   // cannot be accessed. Errors: kSrch when the notification died meanwhile (whatever was read is not to be trusted).
@@ -53,6 +55,12 @@ class CallScope {
   // To be said by whoever has just proved it in another way.
   void caller_seen_alive() const;
 
+  // The caller, held so that it can be made to do system calls (inject.hpp) with a descriptor of ours: from the first use on
+  // until finish(). Errors: StoppedCaller::stop(); kBusy when it is held with another descriptor.
+  Result<StoppedCaller*> hold(int descriptor);
+  // Ends the call with a value or -errno when the caller was held; false: answer the notification.
+  bool finish(s64 result);
+
   // The memory that the notified thread runs in, once somebody has asked for it.
   [[nodiscard]] const ProcessMemory* memory() const { return memory_; }
   void set_memory(const ProcessMemory* memory) { memory_ = memory; }
@@ -63,6 +71,8 @@ class CallScope {
   const Listener& listener_;
   const Notification& notification_;
   const ProcessMemory* memory_ = nullptr;
+  std::unique_ptr<StoppedCaller> stopped_;
+  int held_with_ = -1;
   mutable std::chrono::steady_clock::time_point seen_alive_{};
 };
 

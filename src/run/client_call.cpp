@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/sys.hpp"
+#include "run/client_memory.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -58,9 +59,15 @@ Result<ClientCall> ClientCall::make_confirmed(const Runtime& runtime, CallScope&
 }
 
 Ref<mem::AddressSpace> ClientCall::memory() {
-  Result<Ref<ProcessMemory>> memory = runtime_.processes.memory(scope_, *task_);
-  if (!memory) return make_ref<NoMemory>();
-  return std::move(*memory);
+  if (!memory_) {
+    Result<Ref<ProcessMemory>> process = runtime_.processes.memory(scope_, *task_);
+    if (process) {
+      memory_ = make_ref<ClientMemory>(std::move(*process), runtime_.options.pin);
+    } else {
+      memory_ = make_ref<NoMemory>();
+    }
+  }
+  return memory_;
 }
 
 bool ClientCall::has_capability(mem::Capability cap) {

@@ -45,6 +45,7 @@ class ClientCall final : public ioctl::Call {
   const Runtime& runtime_;
   CallScope& scope_;
   Ref<Task> task_;
+  Ref<mem::AddressSpace> memory_;  // once asked for: what this call pins is held by it
 };
 
 }  // namespace iommufd::run

@@ -22,6 +22,7 @@ void Dispatcher::handle(const Notification& notification) {
     a = Answer::fail(Errno::kNoMem);
   }
   IOMMUFD_ASSERT(lock_check::none_held());
+  if (scope.finish(a.kind == Answer::Kind::kError ? -static_cast<s64>(a.error) : a.value)) return;
   switch (a.kind) {
     case Answer::Kind::kGoOn: return runtime_.listener.let_go_on(notification.id);
     case Answer::Kind::kValue: return runtime_.listener.answer_value(notification.id, a.value);

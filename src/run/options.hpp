@@ -31,8 +31,8 @@ struct MemlockPolicy {
   u64 bytes = 0;  // kSize
 };
 
-// --pin: what a mapping holds. kAuto follows the client's virtual address; kReal asks for the page itself and, for now,
-// falls back to kAuto with a message.
+// --pin: what a mapping holds. kAuto holds shared files and follows the client's virtual address elsewhere; kReal asks for
+// the pages themselves (pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had.
 enum class PinPolicy : u8 { kAuto, kReal };
 
 // --explain: one line for each failing ioctl that says which rule failed.

@@ -30,8 +30,7 @@ iovec remote_iov(u64 at, std::size_t size) { return {std::bit_cast<void*>(at), s
 Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory) {
   Fd mem(IOMMUFD_TRY(sys::check(::open(fmt::format("/proc/{}/mem", tid).c_str(), O_RDWR | O_CLOEXEC))));
   VmaReader vmas = IOMMUFD_TRY(VmaReader::open(tid, host));
-  return Ref<ProcessMemory>::adopt(
-      new ProcessMemory(std::move(mem), std::move(vmas), std::move(is_device_memory)));
+  return Ref<ProcessMemory>::adopt(new ProcessMemory(std::move(mem), std::move(vmas), std::move(is_device_memory)));
 }
 
 ProcessMemory::ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory)
@@ -109,26 +108,16 @@ Result<void> ProcessMemory::touch(u64 start, u64 end, u64 page_size) {
   return {};
 }
 
-Result<void> ProcessMemory::populate_vma(const Vma& vma, u64 start, u64 end, Access access,
-                                         std::vector<mem::PageRun>& out) {
+Result<void> ProcessMemory::populate_part(const Vma& vma, u64 start, u64 end, Access access) {
   // A pin asks for the right to write, or for the right to read.
   if (!allows(vma.access, allows(access, Access::kWrite) ? Access::kWrite : Access::kRead)) return Err(Errno::kFault);
   if (vma.inode != 0 && is_device_memory_(vma.dev, vma.inode)) return Err(Errno::kFault);
   // Memory that may be written but not read (PROT_WRITE alone) cannot be touched without changing it.
   if (allows(vma.access, Access::kRead)) IOMMUFD_TRY(touch(start, end, vma.page_size));
-  mem::PageRun run;
-  run.page_size = vma.page_size;
-  run.pages = (end - start) / kPageSize;
-  run.first = vma.shared && vma.inode != 0
-                  ? mem::PageKey{mem::file_space_id(vma.dev, vma.inode), (vma.file_offset + (start - vma.start)) / kPageSize}
-                  : mem::PageKey{id(), start / kPageSize};
-  out.push_back(run);
   return {};
 }
 
-Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) {
-  const std::size_t before = out.size();
-  Rollback undo{[&] { out.resize(before); }};
+Result<void> ProcessMemory::populate_each(UserVa page, u64 count, Access access, const Visit& visit) {
   u64 end = 0;
   bool ok = !__builtin_add_overflow(page.raw(), count * kPageSize, &end);
   for (u64 at = page.raw(); ok && at < end;) {
@@ -136,17 +125,39 @@ Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std:
     ok = vma.has_value();
     if (!ok) break;
     const u64 stop = std::min(vma->end, end);
-    ok = populate_vma(*vma, at, stop, access, out).has_value();
+    ok = populate_part(*vma, at, stop, access).has_value();
+    if (ok) visit(*vma, at, stop);
     at = stop;
   }
-  if (!ok) {
-    return reject(Errno::kFault, {"user_va", page.raw(), "the memory must be mapped with the permission asked for",
-                                  "iommufd-core 3.4 row 11"});
-  }
+  if (ok) return {};
+  return reject(Errno::kFault, {"user_va", page.raw(), "the memory must be mapped with the permission asked for",
+                                "iommufd-core 3.4 row 11"});
+}
+
+mem::PageRun ProcessMemory::run_of(const AddressSpace& space, const Vma& vma, u64 start, u64 end) {
+  mem::PageRun run;
+  run.page_size = vma.page_size;
+  run.pages = (end - start) / kPageSize;
+  run.first = vma.shared && vma.inode != 0 ? mem::PageKey{mem::file_space_id(vma.dev, vma.inode),
+                                                          (vma.file_offset + (start - vma.start)) / kPageSize}
+                                           : mem::PageKey{space.id(), start / kPageSize};
+  return run;
+}
+
+Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) {
+  const std::size_t before = out.size();
+  Rollback undo{[&] { out.resize(before); }};
+  IOMMUFD_TRY(populate_each(page, count, access, [&](const Vma& vma, u64 start, u64 stop) {
+    out.push_back(run_of(*this, vma, start, stop));
+  }));
   undo.commit();
   return {};
 }
 
-std::byte* ProcessMemory::direct(UserVa) { return nullptr; }
+Result<Ref<PinRing>> ProcessMemory::pin_ring() {
+  const MutexLock lock(ring_mu_);
+  if (!ring_) ring_ = IOMMUFD_TRY(PinRing::create());
+  return ring_;
+}
 
 }  // namespace iommufd::run

@@ -11,8 +11,8 @@
 // * /proc/PID/mem, which was opened when the memory was first seen and stays with it; only when a thread group lost
 //   its leader, because it ignores page protection.
 //
-// Lock: users_mu_ (kLeaf) guards who uses the memory; it is held shared during an access from outside a call, so that a
-// process cannot slip to another memory under it.
+// Locks: users_mu_ (kLeaf) guards who uses the memory; it is held shared during an access from outside a call, so that a
+// process cannot slip to another memory under it. ring_mu_ (kLeaf) guards the lazily made ring.
 #pragma once
 
 #include <sys/types.h>
@@ -26,6 +26,7 @@
 #include "base/sync.hpp"
 #include "mem/address_space.hpp"
 #include "run/options.hpp"
+#include "run/pin_ring.hpp"
 #include "run/vma.hpp"
 
 namespace iommufd::run {
@@ -41,7 +42,17 @@ class ProcessMemory final : public mem::AddressSpace {
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override;
-  std::byte* direct(UserVa va) override;
+  std::byte* direct(UserVa) override { return nullptr; }
+
+  // What populate() does, one mapping of the client after the other: `visit` gets each with the part of it that is asked
+  // for, when its pages are present.
+  using Visit = std::function<void(const Vma& vma, u64 start, u64 end)>;
+  Result<void> populate_each(UserVa page, u64 count, Access access, const Visit& visit);
+  // The keys of a part of a mapping: those of the file, or of the address space.
+  static mem::PageRun run_of(const AddressSpace& space, const Vma& vma, u64 start, u64 end);
+
+  // The io_uring that holds pages of this memory; made when it is first needed. Errors: PinRing::create().
+  Result<Ref<PinRing>> pin_ring() IOMMUFD_EXCLUDES(ring_mu_);
 
   // Some process still runs in it.
   [[nodiscard]] bool alive() const;
@@ -59,13 +70,15 @@ class ProcessMemory final : public mem::AddressSpace {
   template <class ByNumber, class ByFile>
   Result<std::size_t> from_outside(ByNumber&& by_number, ByFile&& by_file) IOMMUFD_EXCLUDES(users_mu_);
   Result<void> touch(u64 start, u64 end, u64 page_size);
-  Result<void> populate_vma(const Vma& vma, u64 start, u64 end, Access access, std::vector<mem::PageRun>& out);
+  Result<void> populate_part(const Vma& vma, u64 start, u64 end, Access access);
 
   const Fd mem_;  // /proc/PID/mem
   const VmaReader vmas_;
   const IsDeviceMemory is_device_memory_;
   SharedMutex users_mu_{LockRank::kLeaf};
   std::vector<User> users_ IOMMUFD_GUARDED_BY(users_mu_);
+  Mutex ring_mu_{LockRank::kLeaf};
+  Ref<PinRing> ring_ IOMMUFD_GUARDED_BY(ring_mu_);
 };
 
 }  // namespace iommufd::run

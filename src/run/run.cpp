@@ -113,8 +113,6 @@ class Front {
 }  // namespace
 
 int run(const Options& options, const MakeService& make_service) {
-  if (options.pin == PinPolicy::kReal)
-    message("--pin=real is not built yet: mappings follow the program's virtual addresses, as with --pin=auto");
   sigset_t all, before;
   sigfillset(&all);
   for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, own);

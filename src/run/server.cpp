@@ -18,6 +18,7 @@
 #include "base/sys.hpp"
 #include "run/control.hpp"
 #include "run/dispatcher.hpp"
+#include "run/inject.hpp"
 #include "run/message.hpp"
 #include "run/program.hpp"
 #include "run/receivers.hpp"
@@ -102,6 +103,7 @@ class Server {
   // Nobody is left: every filtered process is below us, and who loses its parent becomes our child. (To wait for the end of
   // the listener instead would have the kernel look at this waiter for each call.)
   bool childless_ = false;
+  bool reap_again_ = false;
 };
 
 int Server::run(const MakeService& make_service, const sigset_t& client_mask) {
@@ -155,7 +157,7 @@ Result<void> Server::serve_client() {
   Listener listener(std::move(hello->fd));
   (void)listener.set_sync_wake_up();
 
-  struct stat user_namespace {};
+  struct stat user_namespace{};
   (void)::stat(fmt::format("/proc/{}/ns/user", client_).c_str(), &user_namespace);
   std::unique_ptr<FileTable> files = IOMMUFD_TRY(FileTable::create());
   ProcessTable processes(options_.memlock, options_.host,
@@ -184,9 +186,10 @@ void Server::loop(Receivers& receivers, FileTable& files) {
                                {signals_.get(), POLLIN, 0},
                                {files.wait_fd(), POLLIN, 0},
                                {receivers.wake_fd(), POLLIN, 0}}};
-    if (::poll(fds.data(), fds.size(), looking ? static_cast<int>(Receivers::kTick.count()) : -1) < 0) continue;
+    if (::poll(fds.data(), fds.size(), looking || reap_again_ ? static_cast<int>(Receivers::kTick.count()) : -1) < 0)
+      continue;
     if (fds[1].revents != 0) from_client();
-    if (fds[2].revents != 0) reap(files);
+    if (fds[2].revents != 0 || reap_again_) reap(files);
     if (fds[0].revents != 0) from_front();
     if (fds[3].revents != 0) files.drain();
     if (looking || fds[4].revents != 0) looking = receivers.look();
@@ -221,17 +224,23 @@ void Server::reap(FileTable& files) {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
   }
+  // While a thread of ours awaits the stop of a client that it traces, our wait could take it away.
+  reap_again_ = !child_events().try_lock();
+  if (reap_again_) return;
+  std::optional<int> client_status;
   int status = 0;
   pid_t pid = 0;
   while ((pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-    if (pid != client_) continue;
-    if (WIFSTOPPED(status)) {
-      tell_front(Kind::kStopped, WSTOPSIG(status));
-    } else {
-      client_ended(status, files);
-    }
+    if (pid == client_) client_status = status;
   }
   childless_ = pid < 0 && errno == ECHILD;
+  child_events().unlock();
+  if (!client_status) return;
+  if (WIFSTOPPED(*client_status)) {
+    tell_front(Kind::kStopped, WSTOPSIG(*client_status));
+  } else {
+    client_ended(*client_status, files);
+  }
 }
 
 void Server::client_ended(int status, FileTable& files) {

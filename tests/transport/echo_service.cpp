@@ -51,17 +51,24 @@ class EchoFile final : public ioctl::File {
         return 0;
       }
       case ECHO_POPULATE: return populate(call, UserVa{arg});
-      case ECHO_DMA: return dma(call, UserVa{arg});
-      case ECHO_MEMLOCK:
-        return static_cast<s64>(std::min<u64>(IOMMUFD_TRY(call.process()->memlock_limit()), INT_MAX));
+      case ECHO_DMA: return dma(call, UserVa{arg}, *call.memory());
+      case ECHO_MEMLOCK: return static_cast<s64>(std::min<u64>(IOMMUFD_TRY(call.process()->memlock_limit()), INT_MAX));
       case ECHO_CAPABLE: return call.capable(static_cast<mem::Capability>(arg)) ? 1 : 0;
       case ECHO_PEEK: return peek(arg);
-      case ECHO_SPACE: return static_cast<s64>(call.memory()->id());
+      case ECHO_SPACE: {
+        std::vector<mem::PageRun> runs;
+        IOMMUFD_TRY(call.memory()->populate(UserVa{arg}.page_floor(), 1, Access::kRead, runs));
+        return static_cast<s64>(runs[0].first.space);
+      }
       case ECHO_CALLS: return static_cast<s64>(shared_.calls.load());
-      case ECHO_DIRECT: {
-        echo_memory m{};
-        IOMMUFD_TRY(call.memory()->read(UserVa{arg}, std::as_writable_bytes(std::span(&m, 1))));
-        return call.memory()->direct(UserVa{m.va}) != nullptr ? 1 : 0;
+      case ECHO_HOLD: return hold(call, UserVa{arg});
+      case ECHO_HELD_DMA: {
+        Ref<mem::AddressSpace> held;
+        {
+          const MutexLock lock(mu_);
+          held = held_;
+        }
+        return held ? dma(call, UserVa{arg}, *held) : Err(Errno::kInval);
       }
       default: return Err(Errno::kNoTty);
     }
@@ -87,8 +94,7 @@ class EchoFile final : public ioctl::File {
 
   Result<void> mmap(ioctl::Call&, const ioctl::MmapRequest& request) override {
     if (!memory_) return Err(Errno::kNoDev);
-    if (request.offset < vfio::kRegionBase ||
-        request.offset - vfio::kRegionBase + request.length > ECHO_REGION0_SIZE)
+    if (request.offset < vfio::kRegionBase || request.offset - vfio::kRegionBase + request.length > ECHO_REGION0_SIZE)
       return Err(Errno::kInval);
     return {};
   }
@@ -136,17 +142,27 @@ class EchoFile final : public ioctl::File {
     return 0;
   }
 
+  Result<s64> hold(ioctl::Call& call, UserVa at) {
+    echo_memory m{};
+    Ref<mem::AddressSpace> memory = call.memory();
+    IOMMUFD_TRY(memory->read(at, std::as_writable_bytes(std::span(&m, 1))));
+    std::vector<mem::PageRun> runs;
+    IOMMUFD_TRY(memory->populate(UserVa{m.va}, m.length / kPageSize, static_cast<Access>(m.access), runs));
+    const s64 direct = memory->direct(UserVa{m.va}) != nullptr ? 1 : 0;
+    const MutexLock lock(mu_);
+    std::swap(held_, memory);
+    return direct;
+  }
+
   // As a device does it: by another thread, outside of any call.
-  Result<s64> dma(ioctl::Call& call, UserVa at) {
+  Result<s64> dma(ioctl::Call& call, UserVa at, mem::AddressSpace& to) {
     echo_memory m{};
     const Ref<mem::AddressSpace> memory = call.memory();
     IOMMUFD_TRY(memory->read(at, std::as_writable_bytes(std::span(&m, 1))));
     if (m.length > (u64{1} << 20)) return Err(Errno::kInval);
     std::vector<std::byte> buf(m.length, static_cast<std::byte>(m.value));
     Result<void> moved;
-    std::thread([&] {
-      moved = m.access == 2 ? memory->write(UserVa{m.va}, buf) : memory->read(UserVa{m.va}, buf);
-    }).join();
+    std::thread([&] { moved = m.access == 2 ? to.write(UserVa{m.va}, buf) : to.read(UserVa{m.va}, buf); }).join();
     IOMMUFD_TRY(std::move(moved));
     m.value = 0;
     for (const std::byte b : buf) m.value += std::to_integer<u32>(b);
@@ -172,6 +188,7 @@ class EchoFile final : public ioctl::File {
   Mutex mu_{LockRank::kLeaf};
   const std::unique_ptr<vfio::FileMemory> memory_;
   sys::Mapping region_ IOMMUFD_GUARDED_BY(mu_);
+  Ref<mem::AddressSpace> held_ IOMMUFD_GUARDED_BY(mu_);
 };
 
 class EchoService final : public Service {
@@ -182,13 +199,12 @@ class EchoService final : public Service {
     tree_.add_char_device("/dev/vfio/devices/vfio0", {511, 0}, 0600, kDevice);
     tree_.add_directory("/sys/class/echo", Entries::kOwn);
     tree_.add_file("/sys/class/echo/greeting", {.mode = 0444, .read = [](Reader) { return "hello\n"; }});
-    tree_.add_file("/sys/class/echo/number",
-                   {.mode = 0644,
-                    .read = [this](Reader) { return std::to_string(number_.load()) + "\n"; },
-                    .write = [this](std::string_view text, u64) -> Result<u64> {
-                      number_ = std::atoi(std::string(text).c_str());
-                      return text.size();
-                    }});
+    tree_.add_file("/sys/class/echo/number", {.mode = 0644,
+                                              .read = [this](Reader) { return std::to_string(number_.load()) + "\n"; },
+                                              .write = [this](std::string_view text, u64) -> Result<u64> {
+                                                number_ = std::atoi(std::string(text).c_str());
+                                                return text.size();
+                                              }});
     tree_.add_symlink("/sys/class/echo/link", "../../class/echo/greeting");
   }
   const PathTree& tree() override { return tree_; }
@@ -205,6 +221,8 @@ class EchoService final : public Service {
 
 }  // namespace
 
-Result<std::unique_ptr<Service>> make_echo_service() { return std::unique_ptr<Service>(std::make_unique<EchoService>()); }
+Result<std::unique_ptr<Service>> make_echo_service() {
+  return std::unique_ptr<Service>(std::make_unique<EchoService>());
+}
 
 }  // namespace iommufd::run

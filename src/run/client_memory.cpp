@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/client_memory.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "base/rollback.hpp"
+#include "mem/file_space.hpp"
+#include "run/message.hpp"
+
+namespace iommufd::run {
+namespace {
+
+class HeldFile final : public ClientMemory::Held {
+ public:
+  // Address `start` is byte `offset` of the file.
+  HeldFile(Fd fd, u64 start, u64 offset)
+      : file_(make_ref<mem::FileSpace>(std::move(fd))), start_(start), offset_(offset) {}
+  Result<std::size_t> read(u64 va, std::span<std::byte> buf) override { return file_->read_some(at(va), buf); }
+  Result<std::size_t> write(u64 va, std::span<const std::byte> buf) override { return file_->write_some(at(va), buf); }
+
+ private:
+  [[nodiscard]] UserVa at(u64 va) const { return UserVa{offset_ + (va - start_)}; }
+  const Ref<mem::FileSpace> file_;
+  const u64 start_, offset_;
+};
+
+// Nobody can cut the file short: touching it cannot raise SIGBUS.
+class HeldMapping final : public ClientMemory::Held {
+ public:
+  HeldMapping(sys::Mapping mapping, u64 start) : mapping_(std::move(mapping)), start_(start) {}
+  Result<std::size_t> read(u64 va, std::span<std::byte> buf) override {
+    std::memcpy(buf.data(), direct(va), buf.size());
+    return buf.size();
+  }
+  Result<std::size_t> write(u64 va, std::span<const std::byte> buf) override {
+    std::memcpy(direct(va), buf.data(), buf.size());
+    return buf.size();
+  }
+  std::byte* direct(u64 va) override { return mapping_.bytes().data() + (va - start_); }
+
+ private:
+  const sys::Mapping mapping_;
+  const u64 start_;
+};
+
+class HeldSlot final : public ClientMemory::Held {
+ public:
+  HeldSlot(Ref<PinRing> ring, u32 slot) : ring_(std::move(ring)), slot_(slot) {}
+  ~HeldSlot() override { ring_->unpin(slot_); }
+  Result<std::size_t> read(u64 va, std::span<std::byte> buf) override {
+    IOMMUFD_TRY(ring_->read(slot_, va, buf));
+    return buf.size();
+  }
+  Result<std::size_t> write(u64 va, std::span<const std::byte> buf) override {
+    IOMMUFD_TRY(ring_->write(slot_, va, buf));
+    return buf.size();
+  }
+
+ private:
+  const Ref<PinRing> ring_;
+  const u32 slot_;
+};
+
+struct CloseDirectory {
+  void operator()(DIR* d) const { ::closedir(d); }
+};
+
+// The file of an inode that a process has open, opened again for ourselves. Errors: kNoEnt when it is not open there; those
+// of open.
+Result<Fd> open_file_of(pid_t tid, dev_t device, ino_t inode, int flags) {
+  const std::string path = fmt::format("/proc/{}/fd", tid);
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path.c_str()));
+  if (!directory) return Err(sys::last_errno());
+  while (const dirent* entry = ::readdir(directory.get())) {
+    struct stat st{};
+    if (::fstatat(::dirfd(directory.get()), entry->d_name, &st, 0) != 0) continue;
+    if (!S_ISREG(st.st_mode) || st.st_ino != inode || st.st_dev != device) continue;
+    return Fd(IOMMUFD_TRY(sys::check(::openat(::dirfd(directory.get()), entry->d_name, flags | O_CLOEXEC))));
+  }
+  return Err(Errno::kNoEnt);
+}
+
+bool cannot_shrink(const Fd& fd) {
+  const int seals = ::fcntl(fd.get(), F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
+void report_not_held(Errno e) {
+  static std::atomic<bool> said{false};
+  if (e == Errno::kSrch || said.exchange(true)) return;
+  message(fmt::format("--pin=real: the client's pages cannot be held ({}); DMA follows its addresses instead",
+                      errno_name(e)));
+}
+
+}  // namespace
+
+ClientMemory::Piece ClientMemory::piece_at(u64 va, u64 size) {
+  const MutexLock lock(mu_);
+  auto next = ranges_.upper_bound(va);
+  if (next != ranges_.begin()) {
+    const auto& range = std::prev(next)->second;
+    if (va < range.end) return {range.held, std::min(size, range.end - va)};
+  }
+  return {nullptr, next != ranges_.end() ? std::min(size, next->first - va) : size};
+}
+
+template <class Copy>
+Result<std::size_t> ClientMemory::by_pieces(u64 va, std::size_t size, Copy&& copy) {
+  std::size_t done = 0;
+  while (done < size) {
+    const Piece piece = piece_at(va + done, size - done);
+    const Result<std::size_t> n = copy(piece, done);
+    if (!n && done == 0) return n;
+    if (n) done += *n;
+    if (!n || *n < piece.size) break;
+  }
+  return done;
+}
+
+Result<std::size_t> ClientMemory::read_some(UserVa from, std::span<std::byte> buf) {
+  return by_pieces(from.raw(), buf.size(), [&](const Piece& p, std::size_t done) {
+    const auto part = buf.subspan(done, p.size);
+    return p.held ? p.held->read(from.raw() + done, part) : process_->read_some(advance(from, done), part);
+  });
+}
+
+Result<std::size_t> ClientMemory::write_some(UserVa to, std::span<const std::byte> buf) {
+  return by_pieces(to.raw(), buf.size(), [&](const Piece& p, std::size_t done) {
+    const auto part = buf.subspan(done, p.size);
+    return p.held ? p.held->write(to.raw() + done, part) : process_->write_some(advance(to, done), part);
+  });
+}
+
+std::byte* ClientMemory::direct(UserVa va) {
+  const Piece piece = piece_at(va.raw(), 1);
+  return piece.held ? piece.held->direct(va.raw()) : nullptr;
+}
+
+// What was held there before goes: a page is populated anew only when none of its earlier pins is left.
+void ClientMemory::hold(u64 start, u64 end, std::shared_ptr<Held> held) {
+  std::vector<std::shared_ptr<Held>> dropped;
+  const MutexLock lock(mu_);
+  auto it = ranges_.upper_bound(start);
+  if (it != ranges_.begin()) --it;
+  while (it != ranges_.end() && it->first < end) {
+    const u64 old_start = it->first;
+    const Range old = it->second;
+    if (old.end <= start) {
+      ++it;
+      continue;
+    }
+    dropped.push_back(old.held);
+    it = ranges_.erase(it);
+    if (old_start < start) ranges_[old_start] = {start, old.held};
+    if (old.end > end) ranges_[end] = old;
+  }
+  if (held) ranges_[start] = {end, std::move(held)};
+}
+
+void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end, Access access) {
+  const bool write = allows(access, Access::kWrite);
+  Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, write ? O_RDWR : O_RDONLY);
+  if (!fd) return;
+  const u64 offset = vma.file_offset + (start - vma.start);
+  if (cannot_shrink(*fd)) {
+    // Whole (huge) pages, as the file has them.
+    const u64 before = offset % vma.page_size;
+    const u64 length = align_down(before + (end - start) + vma.page_size - 1, vma.page_size);
+    Result<sys::Mapping> mapping = sys::Mapping::map(fd->get(), offset - before, length, access);
+    if (mapping) return hold(start, end, std::make_shared<HeldMapping>(*std::move(mapping), start - before));
+  }
+  // What is on hugetlbfs can be read as a file, but not written.
+  if (vma.page_size != kPageSize) return;
+  hold(start, end, std::make_shared<HeldFile>(*std::move(fd), start, offset));
+}
+
+std::optional<u64> ClientMemory::hold_private(CallScope& call, u64 start, u64 end) {
+  const Result<Ref<PinRing>> ring = process_->pin_ring();
+  if (!ring) {
+    report_not_held(ring.error());
+    return {};
+  }
+  std::vector<std::pair<u64, std::shared_ptr<Held>>> made;
+  for (u64 at = start; at < end; at += std::min(end - at, PinRing::kMaxLength)) {
+    const Result<u32> slot = (*ring)->pin(call, at, std::min(end - at, PinRing::kMaxLength));
+    if (!slot) {
+      report_not_held(slot.error());
+      return {};
+    }
+    made.emplace_back(at, std::make_shared<HeldSlot>(*ring, *slot));
+  }
+  for (auto& [at, held] : made) hold(at, std::min(end, at + PinRing::kMaxLength), std::move(held));
+  constexpr unsigned kGenerationShift = 40;  // above every page number
+  return ++generation_ << kGenerationShift;
+}
+
+Result<void> ClientMemory::populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) {
+  CallScope* call = CallScope::current();
+  if (call != nullptr && call->memory() != process_.get()) call = nullptr;
+  const std::size_t before = out.size();
+  Rollback undo{[&] { out.resize(before); }};
+  IOMMUFD_TRY(process_->populate_each(page, count, access, [&](const Vma& vma, u64 start, u64 end) {
+    mem::PageRun run = ProcessMemory::run_of(*process_, vma, start, end);
+    const bool file = vma.shared && vma.inode != 0;
+    if (call != nullptr && file) hold_file(*call, vma, start, end, access);
+    if (call != nullptr && !file && policy_ == PinPolicy::kReal) {
+      if (const std::optional<u64> keys = hold_private(*call, start, end))
+        run.first = {id(), *keys | start / kPageSize};
+    }
+    out.push_back(run);
+  }));
+  undo.commit();
+  return {};
+}
+
+}  // namespace iommufd::run
