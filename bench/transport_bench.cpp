@@ -103,6 +103,9 @@ void foreign_calls(const Setup& setup) {
   const Command program{setup.client, "native", std::to_string(setup.natives)};
   const Figures without = figures(run(program, Output::kRead));
   const Figures with = figures(run(under_run(setup, {}, program), Output::kRead));
+  const Command filtered{setup.client, "filtered", std::to_string(setup.natives)};
+  row("bare/filter_mmap_munmap", figures(run(filtered, Output::kRead)).at("mmap_munmap") - without.at("mmap_munmap"),
+      "ns");
   for (const auto& [name, value] : with) {
     const bool notified = name == "open_close" || name == "stat";
     row("added/" + name, value - without.at(name), "ns", notified ? "" : "max=100");
@@ -125,6 +128,9 @@ void starts(const Setup& setup) {
   for (const char* view : {"intercept", "mount"}) {
     const double ms = start_ms(setup, under_run(setup, {std::string("--paths=") + view}, {"/bin/true"}));
     row(std::string("start/added_") + view, ms - alone, "ms", "max=3");
+    const double with_device =
+        start_ms(setup, under_run(setup, {std::string("--paths=") + view, "-d", "edu,iommu=amd"}, {"/bin/true"}));
+    row(std::string("start/added_") + view + "_device", with_device - alone, "ms");
   }
 }
 

@@ -4,24 +4,30 @@
  * `NAME NANOSECONDS` per kind, the median of its batches.
  *
  *   transport_client native COUNT       calls that have nothing to do with iommufd
+ *   transport_client filtered COUNT     the same under the smallest filter that looks at an argument of mmap: what
+ *                                       no runner can avoid
  *   transport_client iommu COUNT BDF    calls that the server answers, on one device behind an IOMMU
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
 #include <linux/iommufd.h>
+#include <linux/seccomp.h>
 #include <linux/vfio.h>
 
 #define BATCHES 15
@@ -126,6 +132,20 @@ static void native_calls(long count) {
   time_calls("stat", count / 10 + 1, call_stat, &files);
 }
 
+static void install_smallest_filter(void) {
+  struct sock_filter words[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_mmap, 0, 1),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const struct sock_fprog program = {sizeof(words) / sizeof(words[0]), words};
+
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program))
+    fail("seccomp");
+}
+
 /* ---- calls that the server answers ------------------------------------------------------------------- */
 
 struct session {
@@ -206,6 +226,9 @@ int main(int argc, char** argv) {
   const long count = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
 
   if (argc == 3 && !strcmp(argv[1], "native") && count > 0) {
+    native_calls(count);
+  } else if (argc == 3 && !strcmp(argv[1], "filtered") && count > 0) {
+    install_smallest_filter();
     native_calls(count);
   } else if (argc == 4 && !strcmp(argv[1], "iommu") && count > 0) {
     iommu_calls(count, argv[3]);

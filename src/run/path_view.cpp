@@ -64,7 +64,7 @@ struct PathView::Impl {
   }
 
   Result<void> make_locked() IOMMUFD_REQUIRES(mu) {
-    if (auto own = make_mounted_mirror(tree, Mounts::kNone)) {
+    if (auto own = make_mounted_mirror(tree, {})) {
       mirror = std::move(own->mirror);
       handed_out = std::move(own->handed_out);
       return {};
@@ -95,8 +95,10 @@ PathView::PathView(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Result<std::unique_ptr<PathView>> PathView::create(const PathTree& tree, PathsPolicy policy) {
   auto impl = std::make_unique<Impl>(tree, policy);
   refusal().clear();
-  if (policy != PathsPolicy::kIntercept) {
-    auto mounted = make_mounted_mirror(tree, Mounts::kOver);
+  const std::vector<MountPoint> points =
+      policy != PathsPolicy::kIntercept ? choose_mount_points(tree) : std::vector<MountPoint>{};
+  if (!points.empty()) {
+    auto mounted = make_mounted_mirror(tree, points);
     if (mounted) {
       const MutexLock lock(impl->mu);
       impl->mirror = std::move(mounted->mirror);

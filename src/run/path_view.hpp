@@ -39,8 +39,8 @@ enum class ViewKind : u8 { kIntercept, kMount };
 
 class PathView {
  public:
-  // Makes the mount view unless the policy is kIntercept or (kAuto) it is refused; else the mirror is made when a
-  // directory is first asked for. To be called by the server before it has threads. `tree` outlives the view.
+  // Makes the mount view unless the policy is kIntercept, or there is nothing to mount (a machine without devices), or
+  // (kAuto) it is refused; else the mirror is made when a directory is first asked for. To be called by the server before it has threads. `tree` outlives the view.
   // Errors: kPerm when kMount was asked for and is refused (mount_refusal() has the reason).
   static Result<std::unique_ptr<PathView>> create(const PathTree& tree, PathsPolicy policy);
   ~PathView();

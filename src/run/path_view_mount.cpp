@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -46,10 +47,13 @@ bool is_directory(const std::string& path) {
   return fstatat(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
+// A directory without entries, as a class without devices is: not worth a mount.
+bool is_empty(const Node& node) { return node.kind() == NodeKind::kDirectory && node.children().empty(); }
+
 // Adds the directories of the machine above nodes that it lacks, and own directories that it has.
 void collect_points(const Node& directory, const std::string& path, std::set<std::string>& points) {
   for (const auto& [name, child] : directory.children()) {
-    if (child->reach() == Reach::kCalls) continue;
+    if (child->reach() == Reach::kCalls || is_empty(*child)) continue;
     const std::string place = path + "/" + name;
     if (child->kind() != NodeKind::kDirectory || !is_directory(place)) {
       points.insert(path);
@@ -68,7 +72,8 @@ bool may_be_mounted_over(const std::string& path) { return std::ranges::count(pa
 // What the helper process does, step by step, in the memory of the process that waits for it.
 class Helper {
  public:
-  Helper(const PathTree& tree, Mounts mounts) : tree_(tree), mounts_(mounts), uid_(geteuid()), gid_(getegid()) {}
+  Helper(const PathTree& tree, std::span<const MountPoint> points)
+      : tree_(tree), points_(points), uid_(geteuid()), gid_(getegid()) {}
 
   MountedMirror made;
   MountFailure failure;
@@ -81,23 +86,21 @@ class Helper {
     // A mount can be copied only while it is attached in this namespace.
     IOMMUFD_TRY(did("attaching the tmpfs", attach_mount(tmpfs.get(), kWorkPlace)));
     Fd writable(IOMMUFD_TRY(step("copying the tmpfs mount", copy_mount(tmpfs.get(), ""))));
-    std::vector<MountPoint> points;
-    if (mounts_ == Mounts::kOver) points = choose_mount_points(tree_);
     std::vector<std::string> parts;
-    for (const MountPoint& point : points) parts.push_back(point.path);
+    for (const MountPoint& point : points_) parts.push_back(point.path);
     umask(0);  // of this process only: CLONE_FS was not asked for
     Result<Mirror> mirror = Mirror::make(tree_, std::move(writable), parts, Umask::kNone);
     made.mirror = IOMMUFD_TRY(step("filling the tmpfs", std::move(mirror)));
-    for (const MountPoint& point : points) made.mirror.add_real(*tree_.find(point.path), point.real);
+    for (const MountPoint& point : points_) made.mirror.add_real(*tree_.find(point.path), point.real);
     IOMMUFD_TRY(did("making the mirror read-only", make_read_only(tmpfs.get())));
-    for (const MountPoint& point : points) {
+    for (const MountPoint& point : points_) {
       Fd part(IOMMUFD_TRY(step("copying a part of the mirror", copy_mount(tmpfs.get(), point.path.c_str() + 1))));
       made.view.parts[point.path].directory = std::move(part);
     }
     IOMMUFD_TRY(did("detaching the tmpfs", umount2(kWorkPlace, MNT_DETACH)));
     made.handed_out = std::move(tmpfs);
-    if (mounts_ == Mounts::kNone) return {};
-    for (const MountPoint& point : points) IOMMUFD_TRY(mount_over(point));
+    if (points_.empty()) return {};
+    for (const MountPoint& point : points_) IOMMUFD_TRY(mount_over(point));
     made.view.mount_namespace =
         Fd(IOMMUFD_TRY(step("opening the namespace", open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC))));
     if (own_user_namespace) {
@@ -161,7 +164,7 @@ class Helper {
   }
 
   const PathTree& tree_;
-  const Mounts mounts_;
+  const std::span<const MountPoint> points_;
   const uid_t uid_;
   const gid_t gid_;
 };
@@ -265,13 +268,14 @@ std::vector<MountPoint> choose_mount_points(const PathTree& tree) {
   return points;
 }
 
-std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree, Mounts mounts) {
+std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree,
+                                                               std::span<const MountPoint> points) {
   // With CAP_SYS_ADMIN a mount namespace will do, and ids stay as they are.
   if (geteuid() == 0) {
-    Helper helper(tree, mounts);
+    Helper helper(tree, points);
     if (run_helper(helper, false)) return std::move(helper.made);
   }
-  Helper helper(tree, mounts);
+  Helper helper(tree, points);
   if (!run_helper(helper, true)) return std::unexpected(helper.failure);
   return std::move(helper.made);
 }

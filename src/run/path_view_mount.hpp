@@ -7,6 +7,7 @@
 #include <expected>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,6 @@
 #include "run/path_view_mirror.hpp"
 
 namespace iommufd::run {
-
-// Is the namespace kept, with parts of the mirror mounted over the machine's directories, or only the tmpfs?
-enum class Mounts : u8 { kNone, kOver };
 
 struct MountView {
   Fd mount_namespace;
@@ -34,7 +32,7 @@ struct MountView {
 struct MountedMirror {
   Mirror mirror;
   Fd handed_out;   // the root of the mirror through a read-only mount
-  MountView view;  // Mounts::kOver
+  MountView view;  // empty when there was nothing to mount over
 };
 
 // Where a view was refused: the step and its errno, for the user.
@@ -42,10 +40,6 @@ struct MountFailure {
   std::string step;
   Errno error = Errno::kPerm;
 };
-
-// Makes the mirror of `tree` in namespaces of its own. Pre: none; may be called with threads (the helper is a copy of the
-// calling thread only). Errors: the step that was refused.
-std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree, Mounts mounts);
 
 // A directory of the machine to mount over, and what is in it.
 struct MountPoint {
@@ -60,5 +54,10 @@ struct MountPoint {
 // calls only).
 std::vector<MountPoint> choose_mount_points(const PathTree& tree);
 inline constexpr std::size_t kMountBudget = 40;
+
+// Makes the mirror of `tree` in namespaces of its own, and mounts its parts over `points`. The namespaces are kept only when there
+// are points. May be called with threads (the helper is a copy of the calling thread only). Errors: the step that was refused.
+std::expected<MountedMirror, MountFailure> make_mounted_mirror(const PathTree& tree,
+                                                               std::span<const MountPoint> points);
 
 }  // namespace iommufd::run

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <ctime>
-#include <random>
 #include <string_view>
 
 #include "base/sys.hpp"
@@ -53,9 +53,10 @@ void remove_abandoned(const std::string& base) {
 }  // namespace
 
 std::string PrivateDirectory::choose_name() {
-  std::random_device random;
+  u32 random = 0;
+  (void)getrandom(&random, sizeof(random), 0);  // so few bytes never fail
   const char* base = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-  return fmt::format("{}/{}{:08x}", base, prefix(), random());
+  return fmt::format("{}/{}{:08x}", base, prefix(), random);
 }
 
 Result<PrivateDirectory> PrivateDirectory::make(const std::string& name) {

@@ -132,7 +132,9 @@ int run(const Options& options, const MakeService& make_service) {
     ::_exit(code);
   }
   sockets->second.reset();
-  return Front(std::move(sockets->first), Fd(*signals), *server).run();
+  const int code = Front(std::move(sockets->first), Fd(*signals), *server).run();
+  if (!kSanitized) ::_exit(code);  // there is nothing to destroy that the end of the process does not
+  return code;
 }
 
 }  // namespace iommufd::run

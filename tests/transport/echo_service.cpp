@@ -79,8 +79,13 @@ class EchoFile final : public ioctl::File {
     const std::span<std::byte> region = IOMMUFD_TRY(this->region());
     if (offset < vfio::kRegionBase || offset - vfio::kRegionBase >= region.size()) return Err(Errno::kInval);
     const auto part = region.subspan(offset - vfio::kRegionBase);
-    IOMMUFD_TRY(call.memory()->write(buf, part.first(std::min<std::size_t>(count, part.size()))));
-    return std::min<u64>(count, part.size());
+    std::vector<std::byte> copy(std::min<std::size_t>(count, part.size()));
+    {
+      const MutexLock lock(mu_);
+      std::ranges::copy(part.first(copy.size()), copy.begin());
+    }
+    IOMMUFD_TRY(call.memory()->write(buf, copy));
+    return copy.size();
   }
 
   Result<u64> write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override {
@@ -88,8 +93,11 @@ class EchoFile final : public ioctl::File {
     const std::span<std::byte> region = IOMMUFD_TRY(this->region());
     if (offset < vfio::kRegionBase || offset - vfio::kRegionBase >= region.size()) return Err(Errno::kInval);
     const auto part = region.subspan(offset - vfio::kRegionBase);
-    IOMMUFD_TRY(call.memory()->read(buf, part.first(std::min<std::size_t>(count, part.size()))));
-    return std::min<u64>(count, part.size());
+    std::vector<std::byte> copy(std::min<std::size_t>(count, part.size()));
+    IOMMUFD_TRY(call.memory()->read(buf, copy));
+    const MutexLock lock(mu_);
+    std::ranges::copy(copy, part.begin());
+    return copy.size();
   }
 
   Result<void> mmap(ioctl::Call&, const ioctl::MmapRequest& request) override {

@@ -112,9 +112,12 @@ grep -q "run. inside .run" "$scratch/err" || expect "its message" "run inside ru
 # Standard input and output are the program's.
 expect "a pipe through it" "through" "$(echo through | "$run" -- cat)"
 
-# Job control: stopped with the program, and continued.
+# Job control: stopped with the program, and continued. In a process group of its own: SIGTSTP does not stop an orphaned
+# one, as that of a build in the background is.
+set -m
 "$run" -- "$program" wait >"$scratch/out4" &
 pid=$!
+set +m
 await "$scratch/out4"
 client=$(sed -n 's/pid //p' "$scratch/out4")
 kill -TSTP "$pid"

@@ -74,7 +74,10 @@ TEST(PathViewRefused, auto_falls_back_to_a_private_directory_that_goes_with_the_
 
 TEST(PathViewRefused, mount_is_an_error_with_a_reason) {
   EXPECT_EQ(without_namespaces([] {
-              const PathTree tree;
+              PathTree tree;
+              tree.add_directory("/sys/class/empty", Entries::kOwn);
+              if (!PathView::create(tree, PathsPolicy::kMount)) return 3;  // there is nothing to mount
+              tree.add_symlink("/sys/class/full/link", "../empty");
               const auto view = PathView::create(tree, PathsPolicy::kMount);
               if (view || view.error() != Errno::kPerm) return 1;
               return PathView::mount_refusal().empty() ? 2 : 0;
