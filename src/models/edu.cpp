@@ -182,11 +182,9 @@ bool Edu::absorb() {
 bool Edu::absorb_dma_command() {
   if (dma_ != Dma::kIdle) return false;  // stores to the four registers are dropped: the end puts them back
   const u64 command = page_.load64(edu::kDmaCommand);
-  // The upper words exist in memory only: a device with a mask of 32 bits or less does not look at them.
-  const u64 used = config_.dma_mask_bits > 32 ? kAllOnes : u64{~u32{0}};
-  regs_.dma_source = page_.load64(edu::kDmaSource) & used;
-  regs_.dma_dest = page_.load64(edu::kDmaDest) & used;
-  regs_.dma_count = page_.load64(edu::kDmaCount) & used;
+  absorb_operand(edu::kDmaSource, regs_.dma_source);
+  absorb_operand(edu::kDmaDest, regs_.dma_dest);
+  absorb_operand(edu::kDmaCount, regs_.dma_count);
   if ((command & edu::kDmaRun) != 0) {
     start_dma(command);
     return true;
@@ -194,6 +192,16 @@ bool Edu::absorb_dma_command() {
   if (command == regs_.dma_command) return false;
   page_.replace64(edu::kDmaCommand, command, regs_.dma_command);
   return true;
+}
+
+// A store of 4 bytes sets the whole register, but leaves the upper word of the memory as it was. A device with a mask of
+// 32 bits or less takes each store for such a one; what was written through the file is there already, as it was written.
+void Edu::absorb_operand(u64 offset, u64& reg) {
+  const u64 seen = page_.load64(offset);
+  if (seen == reg) return;
+  const u64 used = config_.dma_mask_bits > 32 ? kAllOnes : u64{~u32{0}};
+  reg = seen & used;
+  page_.replace64(offset, seen, reg);
 }
 
 void Edu::show32(u64 offset, u32 value) {

@@ -48,6 +48,7 @@ class Edu final : public pci::DeviceModel {
   // Takes over what the client has stored into mapped registers. True when there was something.
   bool absorb() IOMMUFD_REQUIRES(mu_);
   bool absorb_dma_command() IOMMUFD_REQUIRES(mu_);
+  void absorb_operand(u64 offset, u64& reg) IOMMUFD_REQUIRES(mu_);
   // What the client sees in mapped registers.
   void show32(u64 offset, u32 value) IOMMUFD_REQUIRES(mu_);
   void show64(u64 offset, u64 value) IOMMUFD_REQUIRES(mu_);

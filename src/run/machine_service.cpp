@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <memory>
 
 #include "ioctl/iommu_file.hpp"
 #include "ioctl/vfio_device_file.hpp"
@@ -74,7 +76,10 @@ PathTree describe(machine::Machine& machine) {
     info.groups.push_back(std::move(group));
   }
   for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));
-  info.noiommu.get = [on = machine.noiommu_mode() == machine::NoiommuMode::kOn] { return on; };
+  // Drivers ask for it when they probe a device, which ours have done; a later change is of no consequence to them.
+  const auto on = std::make_shared<std::atomic<bool>>(machine.noiommu_mode() == machine::NoiommuMode::kOn);
+  info.noiommu.get = [on] { return on->load(); };
+  info.noiommu.set = [on](bool value) { on->store(value); };
   return build_tree(info);
 }
 
