@@ -301,3 +301,71 @@ TEST(W24, "both kinds in one context: the same memory by IOVA and by physical ad
   CHECK(filled(r.memory, PAGE, 3));
   CHECK(filled(r.memory + PAGE, PAGE, 3));
 }
+
+/* ---- huge pages -------------------------------------------------------------------------------------- */
+
+#define HUGE (2u << 20)
+
+static void huge_page(int flags, int fd) {
+  const struct rig r = set_up(NOIOMMU);
+  uint64_t length = UINT64_MAX, phys = 0, middle_phys = 0, middle = UINT64_MAX;
+  uint8_t* huge = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+  if (huge == MAP_FAILED) SKIP("no huge pages (vm.nr_hugepages)");
+  for (unsigned i = 0; i < HUGE / PAGE; i++) fill(huge + i * PAGE, PAGE, i);
+  REQUIRE(CHECK_OK(map_fixed(r.iommufd, r.ioas, huge, HUGE, HUGE)));
+  REQUIRE(CHECK_OK(get_pa(r.iommufd, r.ioas, HUGE, &length, &phys)));
+  CHECK_EQ(length, HUGE);
+  CHECK_EQ(phys % HUGE, 0);
+  REQUIRE(CHECK_OK(get_pa(r.iommufd, r.ioas, HUGE + 5 * PAGE + 7, &middle, &middle_phys)));
+  CHECK_EQ(middle_phys, phys + 5 * PAGE + 7);
+  CHECK_EQ(middle, HUGE - 5 * PAGE - 7);
+  edu_load(&r.edu, phys + 300 * PAGE, PAGE);
+  edu_store(&r.edu, phys + 200 * PAGE, PAGE);
+  for (unsigned i = 0; i < HUGE / PAGE; i++) CHECK(filled(huge + i * PAGE, PAGE, i == 200 ? 300 : i));
+  /* A part of it has the same address when it is mapped again, alone; with --pin=real that cannot be known of private memory. */
+  if (getenv("IOMMUFD_TEST_PINS") && fd < 0) return;
+  REQUIRE(CHECK_OK(map_fixed(r.iommufd, r.ioas, huge + 9 * PAGE, PAGE, 3 * HUGE)));
+  REQUIRE(CHECK_OK(get_pa(r.iommufd, r.ioas, 3 * HUGE, &length, &middle_phys)));
+  CHECK_EQ(middle_phys, phys + 9 * PAGE);
+}
+
+TEST(W30, "noiommu: a huge page is one run of physical addresses, aligned to its size") {
+  huge_page(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
+}
+
+TEST(W31, "noiommu: the same for a huge page of a shared file") {
+  const int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+  if (fd < 0 || ftruncate(fd, HUGE)) SKIP("no memfd of huge pages");
+  huge_page(MAP_SHARED, fd);
+}
+
+/* ---- shared memory ----------------------------------------------------------------------------------- */
+
+static void file_memory(enum kind kind, unsigned seals) {
+  const struct rig r = set_up(kind);
+  const int fd = memfd_create("shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  REQUIRE(CHECK_OK(ftruncate(fd, 4 * PAGE)));
+  if (seals) REQUIRE(CHECK_OK(fcntl(fd, F_ADD_SEALS, seals)));
+  uint8_t* shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  uint8_t* other = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  REQUIRE(CHECK(shared != MAP_FAILED && other != MAP_FAILED));
+  REQUIRE(CHECK_OK(map_fixed(r.iommufd, r.ioas, shared, 4 * PAGE, 0x400000)));
+  const uint64_t bus = bus_address(&r, 0x400000 + 2 * PAGE);
+  REQUIRE(CHECK_OK(munmap(shared, 4 * PAGE))); /* what is pinned stays what it was */
+  REQUIRE(
+      CHECK(mmap(shared, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == shared));
+  edu_load(&r.edu, r.bus[6], PAGE);
+  edu_store(&r.edu, bus, PAGE);
+  CHECK(filled(other + 2 * PAGE, PAGE, 6));
+  CHECK_EQ(shared[2 * PAGE], 0);
+  CHECK_EQ(other[PAGE], 0);
+  fill(other + 2 * PAGE, PAGE, 77);
+  edu_load(&r.edu, bus, PAGE);
+  edu_store(&r.edu, r.bus[0], PAGE);
+  CHECK(filled(r.memory, PAGE, 77));
+}
+
+TEST(W32, "IOMMU: shared memory stays mapped when the program unmaps it") { file_memory(BEHIND_IOMMU, 0); }
+TEST(W32n, "noiommu: shared memory stays mapped when the program unmaps it") { file_memory(NOIOMMU, 0); }
+TEST(W33, "IOMMU: the same for a sealed file") { file_memory(BEHIND_IOMMU, F_SEAL_SHRINK); }
+TEST(W33n, "noiommu: the same for a sealed file") { file_memory(NOIOMMU, F_SEAL_SHRINK); }
