@@ -24,6 +24,8 @@ void let_go(Context& ctx, Use<HwptPaging> hwpt) {
 
 }  // namespace
 
+bool PhysicalDevice::can_track_dirty() const { return !is_noiommu() && iommu->can_track_dirty(); }
+
 Device::Device(Ref<Context> ctx, PhysicalDevice& device) : Object(kType), ctx_(std::move(ctx)), physical_(device) {}
 
 Device::~Device() = default;

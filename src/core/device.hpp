@@ -37,6 +37,8 @@ struct PhysicalDevice {
 
   // The one predicate (noiommu.md 2): no IOMMU manages the device, whatever groups may exist.
   [[nodiscard]] bool is_noiommu() const { return iommu == nullptr; }
+  // Its IOMMU can record what it writes.
+  [[nodiscard]] bool can_track_dirty() const;
 };
 
 class Device final : public Object {

@@ -31,7 +31,7 @@ void HwptPaging::teardown() {
 Result<NewObject<HwptPaging>> HwptPaging::create_manual(Device& device, Ioas& ioas, u32 flags, bool has_data) {
   if ((flags & ~kAllFlags) != 0)
     return reject(Errno::kOpNotSupp, {"flags", flags, "unknown bits", "iommufd-core A.1 row 5b"});
-  if ((flags & kDirtyTracking) != 0)
+  if ((flags & kDirtyTracking) != 0 && !device.physical().can_track_dirty())
     return reject(Errno::kOpNotSupp,
                   {"flags", flags, "DIRTY_TRACKING, but the device's IOMMU does not track dirty pages",
                    "iommufd-core A.1 row 5c"});

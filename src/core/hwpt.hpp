@@ -29,8 +29,6 @@ class HwptPaging final : public Object {
   [[nodiscard]] bool is_automatic() const { return origin_ == HwptOrigin::kAutomatic; }
   [[nodiscard]] bool nest_parent() const { return flags_.nest_parent; }
   [[nodiscard]] bool pasid_compatible() const { return flags_.pasid; }
-  // No domain made here tracks dirty pages yet.
-  [[nodiscard]] bool tracks_dirty() const { return flags_.dirty_tracking; }
 
   // IOMMU_HWPT_ALLOC on an IOAS: allocates, adds the domain to the IOAS (which fills it), unpublished.
   // `flags` are those of the uapi (checked here, late as in the kernel); `has_data`: the caller brought user data.

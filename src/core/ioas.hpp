@@ -77,6 +77,15 @@ class Ioas final : public Object {
   };
   Result<PhysRun> noiommu_phys(u64 iova, u64 max_length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
+  // IOMMU_HWPT_SET_DIRTY_TRACKING on `domain`, one of this IOAS (spec A.2): switching it on forgets what was dirty.
+  // Pre: domain.can_track_dirty().
+  void set_dirty_tracking(iommu::Domain& domain, iommu::DirtyTracking tracking) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  // Reports what devices wrote through `domain` in [start, last], up to the first byte that no area maps (spec A.3).
+  // `sink` is called with locks held.
+  enum class Walk : u8 { kComplete, kHole };
+  Walk read_dirty(iommu::Domain& domain, u64 start, u64 last, pt::DirtyMode mode, pt::DirtySink& sink)
+      IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
   // IOMMU_OPTION_HUGE_PAGES (spec 3.9).
   [[nodiscard]] bool huge_pages() IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   Result<void> set_huge_pages(bool on) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);

@@ -21,12 +21,6 @@ Result<core::Use<core::Device>> find_device(core::Context& ctx, u32 id) {
   return device;
 }
 
-Result<core::Use<core::HwptPaging>> find_hwpt(core::Context& ctx, u32 id) {
-  Result<core::Use<core::HwptPaging>> hwpt = ctx.get<core::HwptPaging>(ObjectId{id});
-  if (!hwpt) return reject(Errno::kNoEnt, {"hwpt_id", id, "must be a paging HWPT", "iommufd-core 1.7"});
-  return hwpt;
-}
-
 // No machine of ours has a vIOMMU, so no id names one.
 Err no_viommu(u32 id) { return reject(Errno::kNoEnt, {"viommu_id", id, "must be a vIOMMU", "iommufd-core A.8"}); }
 
@@ -92,37 +86,9 @@ Result<void> get_hw_info(core::Context& ctx, Arguments<abi::HwInfo>& a) {
   cmd.data_len = static_cast<u32>(info.payload.size());
   cmd.data_type = info.type;
   cmd.out_max_pasid_log2 = 0;
-  cmd.out_capabilities = abi::HwInfo::kCapAtsNotSupported;
+  cmd.out_capabilities =
+      abi::HwInfo::kCapAtsNotSupported | (device->physical().can_track_dirty() ? abi::HwInfo::kCapDirtyTracking : 0);
   return a.reply();
-}
-
-Result<void> hwpt_set_dirty_tracking(core::Context& ctx, Arguments<abi::HwptSetDirtyTracking>& a) {
-  if ((a.cmd.flags & ~abi::HwptSetDirtyTracking::kAllFlags) != 0)
-    return reject(Errno::kOpNotSupp, {"flags", a.cmd.flags, "unknown bits", "iommufd-core A.2"});
-  const core::Use<core::HwptPaging> hwpt = IOMMUFD_TRY(find_hwpt(ctx, a.cmd.hwpt_id));
-  return reject(Errno::kOpNotSupp,
-                {"hwpt_id", a.cmd.hwpt_id, "the HWPT was not made with DIRTY_TRACKING", "iommufd-core A.2"});
-}
-
-Result<void> hwpt_get_dirty_bitmap(core::Context& ctx, Arguments<abi::HwptGetDirtyBitmap>& a) {
-  const abi::HwptGetDirtyBitmap& cmd = a.cmd;
-  if ((cmd.flags & ~abi::HwptGetDirtyBitmap::kAllFlags) != 0 || cmd.reserved != 0)
-    return reject(Errno::kOpNotSupp,
-                  {"flags", cmd.flags, "unknown bits, or __reserved is not 0", "iommufd-core A.3 row 1"});
-  const core::Use<core::HwptPaging> hwpt = IOMMUFD_TRY(find_hwpt(ctx, cmd.hwpt_id));
-  u64 last = 0;
-  if (__builtin_add_overflow(cmd.iova, cmd.length - 1, &last))
-    return reject(Errno::kOverflow, {"length", cmd.length, "iova + length wraps", "iommufd-core A.3 row 3"});
-  const u64 alignment = hwpt->ioas().iova_ranges().alignment;
-  if (!is_aligned(cmd.iova, alignment) || !is_aligned(last + 1, alignment))
-    return reject(Errno::kInval,
-                  {"iova", cmd.iova, "the range must be aligned to the IOVA alignment", "iommufd-core A.3 row 4"});
-  if (cmd.page_size == 0) return reject(Errno::kInval, {"page_size", 0, "must not be 0", "iommufd-core A.3 row 5"});
-  if (!is_aligned(cmd.iova, cmd.page_size) || !is_aligned(last + 1, cmd.page_size))
-    return reject(Errno::kInval,
-                  {"page_size", cmd.page_size, "the range must be a multiple of it", "iommufd-core A.3 row 6"});
-  return reject(Errno::kOpNotSupp,
-                {"hwpt_id", cmd.hwpt_id, "the HWPT does not track dirty pages", "iommufd-core A.3 row 7"});
 }
 
 // entry_num is written back as what was done, in every case: nothing here can be invalidated.

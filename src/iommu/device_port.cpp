@@ -30,7 +30,7 @@ Result<DevicePort::Target> DevicePort::locate(u64 addr, u64 length, Access acces
   const u64 in_page = std::min(length, kPageSize - (addr & kPageMask));
   PhysAddr pa{addr};
   if (translation_ == Translation::kIommu) {
-    const Domain* domain = domain_.load(std::memory_order_acquire);
+    Domain* domain = domain_.load(std::memory_order_acquire);
     reason = FaultReason::kBlocked;
     if (domain == nullptr) return Err(Errno::kFault);
     const std::optional<pt::Translation> t = domain->lookup(Iova{addr});
@@ -38,6 +38,10 @@ Result<DevicePort::Target> DevicePort::locate(u64 addr, u64 length, Access acces
     if (!t) return Err(Errno::kFault);
     reason = access == Access::kRead ? FaultReason::kNoReadAccess : FaultReason::kNoWriteAccess;
     if (!allows(t->access, access)) return Err(Errno::kFault);
+    // The bit first, then the data: whoever clears it waits for transactions, so it never finds one without the other.
+    reason = FaultReason::kNotPresent;
+    if (access == Access::kWrite && domain->tracks_dirty() && !domain->record_write(Iova{addr}))
+      return Err(Errno::kFault);
     pa = t->pa;
   }
   const mem::PhysicalMemory::Location at = phys_.resolve(pa);

@@ -20,4 +20,9 @@ void Domain::unmap(Iova iova, u64 length, pt::Gather& gather) {
   IOMMUFD_ASSERT(removed == length);
 }
 
+void Domain::read_dirty(Iova iova, u64 length, pt::DirtyMode mode, pt::DirtySink& sink, pt::Gather& gather) {
+  // A range outside of the table has no dirty items.
+  static_cast<void>(table_->read_and_clear_dirty(iova, length, mode, sink, gather));
+}
+
 }  // namespace iommufd::iommu

@@ -5,6 +5,7 @@
 // Concurrency as pt/table.hpp: the core serialises map and unmap of overlapping ranges; lookup() is lock-free.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -16,10 +17,15 @@ namespace iommufd::iommu {
 
 class Instance;
 
+// Whether the hardware records writes in the dirty bits of a domain, or could (IOMMU_HWPT_ALLOC_DIRTY_TRACKING).
+enum class DirtyTracking : u8 { kUnsupported, kOff, kOn };
+
 class Domain {
  public:
-  Domain(Instance& owner, pt::TableArena& arena, std::unique_ptr<pt::Table> table, IovaRange aperture)
-      : owner_(owner), arena_(arena), table_(std::move(table)), aperture_(aperture) {}
+  // `tracking` is kUnsupported or kOff.
+  Domain(Instance& owner, pt::TableArena& arena, std::unique_ptr<pt::Table> table, IovaRange aperture,
+         DirtyTracking tracking)
+      : owner_(owner), arena_(arena), table_(std::move(table)), aperture_(aperture), tracking_(tracking) {}
   Domain(const Domain&) = delete;
   Domain& operator=(const Domain&) = delete;
 
@@ -30,6 +36,15 @@ class Domain {
   void unmap(Iova iova, u64 length, pt::Gather& gather);
   [[nodiscard]] std::optional<pt::Translation> lookup(Iova iova) const { return table_->lookup(iova); }
 
+  [[nodiscard]] bool can_track_dirty() const { return tracking_.load() != DirtyTracking::kUnsupported; }
+  [[nodiscard]] bool tracks_dirty() const { return tracking_.load(std::memory_order_acquire) == DirtyTracking::kOn; }
+  // Pre: can_track_dirty(), and `tracking` is kOff or kOn. Transactions that run already may not notice: wait for them.
+  void set_dirty_tracking(DirtyTracking tracking) { tracking_.store(tracking, std::memory_order_release); }
+  // Reports the dirty items of a range; `gather` receives what to flush.
+  void read_dirty(Iova iova, u64 length, pt::DirtyMode mode, pt::DirtySink& sink, pt::Gather& gather);
+  // A device is about to write at `iova`, inside its transaction. False when nothing translates it any more.
+  [[nodiscard]] bool record_write(Iova iova) { return table_->record_write(iova).has_value(); }
+
   [[nodiscard]] Instance& owner() const { return owner_; }
   [[nodiscard]] pt::TableArena& arena() const { return arena_; }
   [[nodiscard]] pt::Table& table() const { return *table_; }
@@ -38,12 +53,15 @@ class Domain {
   [[nodiscard]] IovaRange aperture() const { return aperture_; }
   // The built-in software table of devices without an IOMMU; GET_PA asks for it (noiommu.md 10.1).
   [[nodiscard]] bool is_noiommu() const;
+  // Every access of a device through it snoops the caches. Tables of IOMMUs are made so; noiommu has nobody to do it.
+  [[nodiscard]] bool enforces_coherency() const { return !is_noiommu(); }
 
  private:
   Instance& owner_;
   pt::TableArena& arena_;
   const std::unique_ptr<pt::Table> table_;
   const IovaRange aperture_;
+  std::atomic<DirtyTracking> tracking_;
 };
 
 }  // namespace iommufd::iommu

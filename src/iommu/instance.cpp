@@ -13,12 +13,15 @@ namespace {
 // The interrupt window of x86: memory writes there are messages, never DMA.
 constexpr IovaRange kMsiWindow{0xfee0'0000, 0xfeef'ffff};
 
-// What our IOMMUs say of themselves. AMD: extended feature register with 5-level host tables (HATS = 2) and GASup.
-constexpr u64 kAmdEfr = (u64{2} << 10) | (u64{1} << 7);
+// What our IOMMUs say of themselves. AMD: extended feature register with 5-level host tables (HATS = 2), GASup, and
+// accessed and dirty bits in host tables (HASup, HDSup).
+constexpr u64 kAmdEfr = (u64{2} << 10) | (u64{1} << 7) | (u64{1} << 49) | (u64{1} << 52);
 // VT-d: 48-bit guest addresses (MGAW 47), 4-level second stage (SAGAW bit 2), 2 MiB and 1 GiB pages (SLLPS), 256
-// fault registers less one; coherent walks, queued invalidation, snoop control.
+// fault registers less one; coherent walks, queued invalidation, snoop control; scalable mode with second stage and its
+// accessed and dirty bits (SMTS, SLADS, SLTS).
 constexpr u64 kVtdCap = (u64{47} << 16) | (u64{1} << 10) | (u64{3} << 34) | (u64{1} << 39);
-constexpr u64 kVtdEcap = (u64{1} << 0) | (u64{1} << 1) | (u64{1} << 7);
+constexpr u64 kVtdEcap =
+    (u64{1} << 0) | (u64{1} << 1) | (u64{1} << 7) | (u64{1} << 43) | (u64{1} << 45) | (u64{1} << 46);
 // Snoop control is on, as iommufd switches it on for devices whose IOMMU has it (spec iommufd-core 5.5).
 constexpr pt::VtdConfig kVtdTable{3, 48, 52, {pt::Feature::kForceCoherence}, ~u64{0}};
 
@@ -58,8 +61,8 @@ Instance::Instance(Kind kind, std::string name, pt::TableArena& arena)
     : kind_(kind), name_(std::move(name)), arena_(arena) {}
 
 Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags) {
-  // Dirty tracking, nesting and PASIDs are capabilities that none of these IOMMUs reports.
-  if (!flags.none())
+  // Nesting and PASIDs are capabilities that none of these IOMMUs reports.
+  if (flags.nest_parent || flags.pasid || (flags.dirty_tracking && !can_track_dirty()))
     return reject(Errno::kOpNotSupp,
                   {"flags", 0, "the IOMMU of this device lacks what the flag asks for", "iommufd-core A.1 row 5f"});
   std::unique_ptr<pt::Table> table;
@@ -69,7 +72,8 @@ Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags)
     case Kind::kVtd: table = IOMMUFD_TRY(pt::make_vtd_second_stage(arena_, kVtdTable)); break;
   }
   const IovaRange aperture = table->aperture();
-  return std::make_unique<Domain>(*this, arena_, std::move(table), aperture);
+  return std::make_unique<Domain>(*this, arena_, std::move(table), aperture,
+                                  flags.dirty_tracking ? DirtyTracking::kOff : DirtyTracking::kUnsupported);
 }
 
 HwInfo Instance::hw_info() const {

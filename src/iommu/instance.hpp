@@ -31,7 +31,6 @@ struct DomainFlags {
   bool nest_parent = false;
   bool dirty_tracking = false;
   bool pasid = false;
-  [[nodiscard]] bool none() const { return !nest_parent && !dirty_tracking && !pasid; }
 };
 
 // What GET_HW_INFO tells of the IOMMU behind a device: type (enum iommu_hw_info_type) and payload bytes.
@@ -53,6 +52,8 @@ class Instance {
   // A domain as this IOMMU's driver would make it. Errors: kOpNotSupp (a flag it lacks), kNoMem.
   Result<std::unique_ptr<Domain>> alloc_domain(const DomainFlags& flags);
   [[nodiscard]] HwInfo hw_info() const;
+  // Whether its page-table walker sets dirty bits.
+  [[nodiscard]] bool can_track_dirty() const { return kind_ != Kind::kNone; }
   // IOVA that devices behind it must not use: the MSI window.
   [[nodiscard]] std::vector<IovaRange> reserved_regions() const;
 

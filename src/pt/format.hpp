@@ -91,6 +91,7 @@ concept PageTableFormat =
       requires !F::kTracksDirty || requires {
         { F::is_dirty(item) } -> std::same_as<bool>;
         { F::make_dirty(item) } -> std::same_as<u64>;
+        { F::make_accessed(item) } -> std::same_as<u64>;
         { F::make_clean(item) } -> std::same_as<u64>;
       };
     };

@@ -40,6 +40,7 @@ class PageTable final : public Table {
   [[nodiscard]] bool tracks_dirty() const noexcept override { return F::kTracksDirty; }
   Result<void> read_and_clear_dirty(Iova iova, u64 length, DirtyMode mode, DirtySink& sink, Gather& gather) override;
   Result<void> set_dirty(Iova iova) noexcept override;
+  Result<void> record_write(Iova iova) noexcept override;
   [[nodiscard]] TopInfo top() const noexcept override { return unpack(top_.load(std::memory_order_acquire)); }
   void for_each_table(const std::function<void(const TableView&)>& visit) const override;
 
@@ -192,7 +193,23 @@ template <PageTableFormat F>
 Result<void> PageTable<F>::set_dirty(Iova iova) noexcept {
   const TopInfo root = top();
   if (!covers(root.level, iova.raw(), iova.raw())) return Err(Errno::kRange);
-  if constexpr (F::kTracksDirty) return mark_dirty(storage_, root, iova.raw());
+  if constexpr (F::kTracksDirty) {
+    return change_leaf(storage_, root, iova.raw(), [](u64 item) { return F::make_dirty(item); });
+  }
+  return Err(Errno::kNoEnt);
+}
+
+template <PageTableFormat F>
+Result<void> PageTable<F>::record_write(Iova iova) noexcept {
+  const TopInfo root = top();
+  if (!covers(root.level, iova.raw(), iova.raw())) return Err(Errno::kRange);
+  if constexpr (F::kTracksDirty) {
+    for (;;) {
+      const Result<void> done =
+          change_leaf(storage_, root, iova.raw(), [](u64 item) { return F::make_dirty(F::make_accessed(item)); });
+      if (done || done.error() != Errno::kAgain) return done;
+    }
+  }
   return Err(Errno::kNoEnt);
 }
 

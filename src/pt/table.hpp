@@ -4,8 +4,8 @@
 //
 // Who may call what at the same time:
 // - map, unmap and read_and_clear_dirty: callers serialise calls on overlapping ranges; other ranges run in parallel.
-// - lookup and set_dirty: at any time, from any thread, without a lock. A Gather that holds tables may be freed only
-//   when every lookup and set_dirty that began before the flush has returned; the same holds for the pages that an
+// - lookup, set_dirty and record_write: at any time, from any thread, without a lock. A Gather that holds tables may be
+//   freed only when every one of them that began before the flush has returned; the same holds for the pages that an
 //   unmapped range translated to. Unmap stores with release only: whoever waits for walkers issues a full fence between
 //   the unmap and looking for them, and a walker one between announcing itself and its lookup.
 // Lock order: kPtTop (growth of the root), then kPtAlloc.
@@ -51,8 +51,7 @@ enum class DirtyMode {
   kReadOnly,  // IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR
 };
 
-// Receives what read_and_clear_dirty() finds, in rising order. The range is the walker's, quirks included (spec 8.6): it
-// can be empty, end one item early, or reach past the request. Who sets bits from it clips to the request.
+// Receives what read_and_clear_dirty() finds, in rising order: ranges of single items, clipped to the request.
 class DirtySink {
  public:
   virtual void dirty(Iova iova, u64 length) = 0;
@@ -97,12 +96,15 @@ class Table {
 
   // Whether entries have a dirty bit. Without one read_and_clear_dirty() finds nothing.
   [[nodiscard]] virtual bool tracks_dirty() const noexcept = 0;
-  // Reports the dirty entries of a range to `sink` and, unless kReadOnly, cleans them and adds them to the flush range.
+  // Reports the dirty items of a range to `sink` and, unless kReadOnly, cleans them and adds them to the flush range.
   // Errors: kInval (length 0), kOverflow, kRange.
   virtual Result<void> read_and_clear_dirty(Iova iova, u64 length, DirtyMode mode, DirtySink& sink, Gather& gather) = 0;
-  // Sets the dirty bit of the item that translates `iova`, as the hardware does for a write. Errors: kRange, kNoEnt (no
-  // entry, or a format without dirty bit), kAgain (the entry changed meanwhile). Lock-free.
+  // Sets the dirty bit of the item that translates `iova`, and no other: for tests. Errors: kRange, kNoEnt (no entry, or
+  // a format without dirty bit), kAgain (the entry changed meanwhile). Lock-free.
   virtual Result<void> set_dirty(Iova iova) noexcept = 0;
+  // What the hardware does to the item that translates `iova` before it lets a write through: sets its accessed and its
+  // dirty bit, in one store. Errors: kRange, kNoEnt. Lock-free.
+  virtual Result<void> record_write(Iova iova) noexcept = 0;
 
   // One bit for each size of entry that map() uses.
   [[nodiscard]] u64 pgsize_bitmap() const { return pgsize_bitmap_; }

@@ -21,6 +21,7 @@ struct AmdV1 : FormatDefaults<12> {
   static constexpr Features kForced = kSupported;
 
   using Present = Bits<0, 0>;
+  using Accessed = Bits<5, 5>;
   using Dirty = Bits<6, 6>;
   using NextLevel = Bits<11, 9>;
   using Address = Bits<51, 12>;
@@ -67,6 +68,7 @@ struct AmdV1 : FormatDefaults<12> {
   static constexpr bool kTracksDirty = true;
   static constexpr bool is_dirty(u64 item) { return Dirty::get(item) != 0; }
   static constexpr u64 make_dirty(u64 item) { return item | Dirty::kMask; }
+  static constexpr u64 make_accessed(u64 item) { return item | Accessed::kMask; }
   static constexpr u64 make_clean(u64 item) { return item & ~Dirty::kMask; }
 
   static constexpr std::array kTestConfigs{

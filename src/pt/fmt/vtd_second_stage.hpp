@@ -17,6 +17,7 @@ struct VtdSecondStage : FormatDefaults<12> {
 
   using Permission = Bits<1, 0>;  // W, R: the values of Access
   using PageSize = Bits<7, 7>;    // PS, set on a leaf above level 0
+  using Accessed = Bits<8, 8>;
   using Dirty = Bits<9, 9>;
   using Flushed = Bits<10, 10>;  // software: the table below is visible to a walker that does not snoop
   using Snoop = Bits<11, 11>;    // SNP
@@ -51,6 +52,7 @@ struct VtdSecondStage : FormatDefaults<12> {
   static constexpr bool kTracksDirty = true;
   static constexpr bool is_dirty(u64 item) { return Dirty::get(item) != 0; }
   static constexpr u64 make_dirty(u64 item) { return item | Dirty::kMask; }
+  static constexpr u64 make_accessed(u64 item) { return item | Accessed::kMask; }
   static constexpr u64 make_clean(u64 item) { return item & ~Dirty::kMask; }
 
   static constexpr std::array kTestConfigs{

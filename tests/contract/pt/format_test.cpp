@@ -97,6 +97,9 @@ TYPED_TEST(PtFormat, dirty_changes_nothing_else) {
         EXPECT_FALSE(F::is_dirty(clean));
         EXPECT_TRUE(F::is_dirty(dirty));
         EXPECT_EQ(F::make_clean(dirty), clean);
+        EXPECT_FALSE(F::is_dirty(F::make_accessed(clean)));
+        EXPECT_EQ(F::make_clean(F::make_dirty(F::make_accessed(clean))), F::make_accessed(clean));
+        EXPECT_EQ(F::output(F::make_accessed(dirty), level), u64{1} << s);
         EXPECT_EQ(F::kind(dirty, level), EntryKind::kLeaf);
         EXPECT_EQ(F::output(dirty, level), u64{1} << s);
         EXPECT_EQ(F::entry_lg2(dirty, level), s);

@@ -108,8 +108,8 @@ set_dirty 2fffff -> 0
   dirty iova=1000 len=1000
   dirty iova=200000 len=200000
 read_and_clear iova=0 len=400000 flags=1 -> 0 gather ffffffffffffffff..0
-  dirty iova=300000 len=200000
-read_and_clear iova=300000 len=1000 flags=0 -> 0 gather 300000..4fffff
+  dirty iova=300000 len=1000
+read_and_clear iova=300000 len=1000 flags=0 -> 0 gather 300000..300fff
   T@100000000: [0]=0000000100001003
   T@100001000: [0]=0000000100002003
   T@100002000: [0]=0000000100003003 [1]=0000000080200083

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Dirty tracking of one domain of an IOAS (spec iommufd-core A.2, A.3; iommufd-hwpt 6, 7).
+//
+// A cleaned item is flushed when no transaction is left that may have written before: then its data is in memory, and
+// every later write marks it again.
+#include "core/ioas.hpp"
+#include "core/ioas_detail.hpp"
+
+namespace iommufd::core {
+namespace {
+
+struct NoSink final : pt::DirtySink {
+  void dirty(Iova, u64) override {}
+};
+
+}  // namespace
+
+void Ioas::set_dirty_tracking(iommu::Domain& domain, iommu::DirtyTracking tracking) {
+  if (tracking == iommu::DirtyTracking::kOn) {
+    NoSink nobody;
+    Teardown flush(platform_);
+    const ReadLock domains_lock(domains_mu_);
+    const MutexLock iova_lock(iova_mu_);
+    for (const auto& [last, entry] : areas_) {
+      if (entry.value.busy) continue;
+      domain.read_dirty(Iova{entry.start}, last - entry.start + 1, pt::DirtyMode::kReadAndClear, nobody, flush.gather);
+    }
+  }
+  domain.set_dirty_tracking(tracking);
+  // What a device writes after the answer is recorded.
+  platform_.phys().barrier().wait();
+}
+
+Ioas::Walk Ioas::read_dirty(iommu::Domain& domain, u64 start, u64 last, pt::DirtyMode mode, pt::DirtySink& sink) {
+  Teardown flush(platform_);
+  const ReadLock domains_lock(domains_mu_);
+  const MutexLock iova_lock(iova_mu_);
+  for (u64 at = start;;) {
+    const auto it = areas_.find(at, at);
+    if (it == areas_.end() || it->second.value.busy) return Walk::kHole;
+    const u64 end = std::min(it->first, last);
+    domain.read_dirty(Iova{at}, end - at + 1, mode, sink, flush.gather);
+    if (end == last) return Walk::kComplete;
+    at = end + 1;
+  }
+}
+
+}  // namespace iommufd::core
