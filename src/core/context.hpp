@@ -47,6 +47,8 @@ class NewObject {
 
 enum class LimitMode : u8 { kUser, kProcess };  // IOMMU_OPTION_RLIMIT_MODE
 
+enum class ContainerKind : u8 { kType1, kNoiommu };
+
 class Context final : public RefCounted {
  public:
   Context(iommu::Platform& platform, LimitMode mode);
@@ -79,6 +81,12 @@ class Context final : public RefCounted {
   // How a mapping that `caller` makes now is charged (spec 4.4).
   [[nodiscard]] mem::ChargeMode charge_mode(mem::Caller& caller);
 
+  // This context as the container of a VFIO group (spec 6.1). A group behind an IOMMU makes the compat IOAS unless there is
+  // one; a group without one enters noiommu mode, which is never left. Errors: kInval (the context is of the other kind),
+  // kNoMem, kBusy (ids used up).
+  Result<void> enter_container(ContainerKind kind) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool is_noiommu_container() IOMMUFD_EXCLUDES(mu_);
+
   // The compat IOAS (spec 3.11); it does not count as a user.
   void set_compat_ioas(ObjectId id) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] ObjectId compat_ioas() IOMMUFD_EXCLUDES(mu_);  // ObjectId{0}: none
@@ -105,6 +113,7 @@ class Context final : public RefCounted {
   std::vector<u32> free_ IOMMUFD_GUARDED_BY(mu_);    // min-heap of free indexes below slots_.size()
   LimitMode limit_mode_ IOMMUFD_GUARDED_BY(mu_);
   ObjectId compat_ioas_ IOMMUFD_GUARDED_BY(mu_){};
+  bool noiommu_container_ IOMMUFD_GUARDED_BY(mu_) = false;
   std::map<std::pair<iommu::Instance*, u32>, Ref<Group>> groups_ IOMMUFD_GUARDED_BY(mu_);
 };
 

@@ -19,6 +19,20 @@ Ioas::Ranges Ioas::iova_ranges() {
   return {reserved_.gaps(), alignment_};
 }
 
+u64 Ioas::pgsize_bitmap() {
+  const ReadLock lock(domains_mu_);
+  u64 sizes = ~u64{0};
+  for (const iommu::Domain* domain : domains_) sizes &= domain->pgsize_bitmap();
+  return sizes;
+}
+
+bool Ioas::enforces_coherency() {
+  const ReadLock lock(domains_mu_);
+  for (const iommu::Domain* domain : domains_)
+    if (!domain->enforces_coherency()) return false;
+  return true;
+}
+
 Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
   const MutexLock lock(iova_mu_);
   for (const auto& [last, entry] : ranges)

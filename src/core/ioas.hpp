@@ -61,12 +61,21 @@ class Ioas final : public Object {
   // Unmaps every area inside the range; returns the bytes. Errors: spec 3.8 rows 3 to 7 (also after a part was done).
   Result<u64> unmap(u64 iova, u64 length) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
   Result<u64> unmap_all() IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  // The loop of 3.8 alone, for VFIO: `bytes` is what was unmapped, after an error too. Nothing there is a success.
+  Result<void> unmap_range(u64 start, u64 last, u64& bytes) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  // Makes `last` the last byte of a mapping, when it is inside one: for VFIO type1 (spec 4.7). Errors: kBusy, kInval.
+  Result<void> split_after(u64 last) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
   struct Ranges {
     std::vector<IovaRange> gaps;
     u64 alignment = 1;
   };
   [[nodiscard]] Ranges iova_ranges() IOMMUFD_EXCLUDES(iova_mu_);
+  // Page sizes that every domain has, one bit each; all bits when there is none.
+  [[nodiscard]] u64 pgsize_bitmap() IOMMUFD_EXCLUDES(domains_mu_);
+  // Every domain makes devices snoop the caches; true when there is none.
+  [[nodiscard]] bool enforces_coherency() IOMMUFD_EXCLUDES(domains_mu_);
   // Replaces the allowed list. Errors: kAddrInUse. Pre: the ranges are disjoint, start < last.
   Result<void> allow(iova::IntervalMap<std::monostate> ranges) IOMMUFD_EXCLUDES(iova_mu_);
 
@@ -108,7 +117,6 @@ class Ioas final : public Object {
     u64 offset = 0;  // of the first byte, from the start of the first page of `pages`
     Access access = Access::kNone;
     bool busy = true;
-    bool small_pages = false;  // mapped page by page
   };
   using Areas = iova::IntervalMap<Area>;
   // What an unmap took out and gives back after the DMA barrier.
@@ -118,12 +126,12 @@ class Ioas final : public Object {
   void teardown() override;
 
   Result<u64> place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) IOMMUFD_REQUIRES(iova_mu_);
-  Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather);
+  Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather)
+      IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& gather);
   Result<void> fill_domains_locked(u64 start, u64 last, const Area& area) IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);
-  Result<u64> unmap_range(u64 start, u64 last) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
   Result<ObjectId> attach_new_locked(Context& ctx, Device& device, Pasid pasid) IOMMUFD_REQUIRES(hwpt_mu_);
   Result<void> add_hwpt_locked(HwptPaging& hwpt) IOMMUFD_REQUIRES(hwpt_mu_);

@@ -49,6 +49,7 @@ Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint, u64 offset_i
 Result<void> Ioas::fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather) {
   const u64 length = last - start + 1;
   const PageSpan span = pages_of(area.offset, length);
+  const bool page_by_page = !huge_pages_;
   u64 done = 0;
   Rollback undo{[&] {
     if (done != 0) domain.unmap(Iova{start}, done, gather);
@@ -58,7 +59,7 @@ Result<void> Ioas::fill_area(u64 start, u64 last, const Area& area, iommu::Domai
     u64 bytes = std::min(run * kPageSize - skip, length - done);
     PhysAddr pa = advance(frame, skip);
     while (bytes != 0) {
-      const u64 step = area.small_pages ? std::min(kPageSize - pa.page_offset(), bytes) : bytes;
+      const u64 step = page_by_page ? std::min(kPageSize - pa.page_offset(), bytes) : bytes;
       IOMMUFD_TRY(domain.map(Iova{start + done}, pa, step, area.access, gather));
       pa = advance(pa, step);
       done += step;
@@ -168,14 +169,13 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
         return reject(Errno::kInval, {"src_iova", slice.offset, "a part starts off the alignment of the destination",
                                       "iommufd-core 3.7 row 13"});
       const u64 start = start_of(inserted);
-      areas_.insert(start, start + (slice.length - 1),
-                    Area{slice.pages, slice.offset, request.access, true, !huge_pages_});
+      areas_.insert(start, start + (slice.length - 1), Area{slice.pages, slice.offset, request.access, true});
     }
   }
   for (; filled < slices.size(); ++filled) {
     const u64 start = start_of(filled);
     const Slice& slice = slices[filled];
-    const Area area{slice.pages, slice.offset, request.access, true, !huge_pages_};
+    const Area area{slice.pages, slice.offset, request.access, true};
     IOMMUFD_TRY(fill_domains_locked(start, start + (slice.length - 1), area));
   }
   undo.commit();
@@ -185,9 +185,9 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
 }
 
 // The loop of 3.8: areas inside [start, last], ascending. Areas that were removed stay removed when a later one fails.
-Result<u64> Ioas::unmap_range(u64 start, u64 last) {
+Result<void> Ioas::unmap_range(u64 start, u64 last, u64& bytes) {
   const ReadLock domains_lock(domains_mu_);
-  u64 bytes = 0;
+  bytes = 0;
   u64 from = start;
   Area area;  // pages are let go without the lock
   for (;;) {
@@ -196,7 +196,7 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
     {
       const MutexLock lock(iova_mu_);
       const auto it = areas_.find(from, last);
-      if (it == areas_.end()) return bytes;
+      if (it == areas_.end()) return {};
       if (it->second.value.busy)
         return reject(Errno::kBusy,
                       {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 3.8"});
@@ -219,7 +219,7 @@ Result<u64> Ioas::unmap_range(u64 start, u64 last) {
     }
     area.pages = nullptr;
     bytes += end - first + 1;
-    if (end == last) return bytes;
+    if (end == last) return {};
     from = end + 1;
   }
 }
@@ -232,12 +232,17 @@ Result<u64> Ioas::unmap(u64 iova, u64 length) {
   u64 last = 0;
   if (__builtin_add_overflow(iova, length - 1, &last))
     return reject(Errno::kOverflow, {"iova", iova, "iova + length wraps", "iommufd-core 3.8 row 5"});
-  const u64 bytes = IOMMUFD_TRY(unmap_range(iova, last));
+  u64 bytes = 0;
+  IOMMUFD_TRY(unmap_range(iova, last, bytes));
   if (bytes == 0)
     return reject(Errno::kNoEnt, {"iova", iova, "nothing is mapped in the range", "iommufd-core 3.8 row 7"});
   return bytes;
 }
 
-Result<u64> Ioas::unmap_all() { return unmap_range(0, kMax); }
+Result<u64> Ioas::unmap_all() {
+  u64 bytes = 0;
+  IOMMUFD_TRY(unmap_range(0, kMax, bytes));
+  return bytes;
+}
 
 }  // namespace iommufd::core

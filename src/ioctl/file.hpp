@@ -43,6 +43,8 @@ class File : public RefCounted {
   virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
   // True when lseek works on it (kSPipe otherwise).
   [[nodiscard]] virtual bool seekable() const { return false; }
+  // "IOMMU_IOAS_MAP" for 0x3B85, for messages; null for what is no command of this file.
+  [[nodiscard]] virtual const char* command_name(u32 /*cmd*/) const { return nullptr; }
   // This file as an open of /dev/iommu; null when it is something else.
   virtual IommuFile* as_iommu() { return nullptr; }
   // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.

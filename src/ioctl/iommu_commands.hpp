@@ -5,6 +5,7 @@
 
 #include "abi/iommufd.hpp"
 #include "core/context.hpp"
+#include "core/ioas.hpp"
 #include "ioctl/arguments.hpp"
 
 namespace iommufd::ioctl {
@@ -29,5 +30,9 @@ Result<void> viommu_alloc(core::Context& ctx, Arguments<abi::ViommuAlloc>& a);  
 Result<void> vdevice_alloc(core::Context& ctx, Arguments<abi::VdeviceAlloc>& a);                    // A.8
 Result<void> veventq_alloc(core::Context& ctx, Arguments<abi::VeventqAlloc>& a);                    // A.9
 Result<void> hw_queue_alloc(core::Context& ctx, Arguments<abi::HwQueueAlloc>& a);                   // A.10
+
+// Maps memory of the caller, for MAP and for VFIO's MAP_DMA: rows 5 to 11 of 3.4. Returns the IOVA.
+Result<u64> map_user_memory(core::Context& ctx, Call& call, core::Ioas& ioas, const core::MapRequest& request,
+                            u64 user_va);
 
 }  // namespace iommufd::ioctl

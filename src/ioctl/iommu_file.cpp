@@ -10,6 +10,7 @@
 #include "base/explain.hpp"
 #include "ioctl/arguments.hpp"
 #include "ioctl/iommu_commands.hpp"
+#include "ioctl/iommu_vfio_compat.hpp"
 
 namespace iommufd::ioctl {
 namespace {
@@ -75,37 +76,40 @@ const Command* slot_of(u32 cmd) {
   return nr < kFirst || nr >= kFirst + kCount ? nullptr : &kTable[nr - kFirst];
 }
 
-}  // namespace
-
-const char* iommu_command_name(u32 cmd) {
-  const Command* slot = slot_of(cmd);
-  return slot == nullptr || slot->code != cmd ? nullptr : slot->name;
-}
-
 // The order of 1.3. An unknown number below the table's end still needs a readable `size`.
-Result<s64> IommuFile::ioctl(Call& call, u32 cmd, u64 arg) {
-  const Command* slot = slot_of(cmd);
-  if (slot == nullptr)
-    return reject(Errno::kNoTty, {"command", cmd, "is not a command of /dev/iommu", "iommufd-core 1.3 row 2"});
+Result<s64> run_slot(Context& ctx, Call& call, const Command& slot, u32 cmd, u64 arg) {
   const UserVa at{arg};
-  ArgumentBytes bytes(call, at, std::max(slot->size, sizeof(u32)));
+  ArgumentBytes bytes(call, at, std::max(slot.size, sizeof(u32)));
   const Result<u32> user_size = bytes.size();
   if (!user_size)
     return reject(Errno::kFault, {"argument", arg, "the struct cannot be read", "iommufd-core 1.3 row 3"});
-  if (slot->run == nullptr || slot->code != cmd)
+  if (slot.run == nullptr || slot.code != cmd)
     return reject(Errno::kNoTty, {"command", cmd, "is not a command of /dev/iommu", "iommufd-core 1.3 row 4"});
-  if (*user_size < slot->min_size)
+  if (*user_size < slot.min_size)
     return reject(Errno::kInval,
                   {"size", *user_size, "is smaller than the smallest form of the struct", "iommufd-core 1.4"});
+  IOMMUFD_TRY(slot.run(ctx, call, at, *user_size, bytes));
+  return 0;
+}
+
+}  // namespace
+
+const char* IommuFile::command_name(u32 cmd) const {
+  const Command* slot = slot_of(cmd);
+  if (slot == nullptr) return vfio_container_command_name(cmd);
+  return slot->code != cmd ? nullptr : slot->name;
+}
+
+Result<s64> IommuFile::ioctl(Call& call, u32 cmd, u64 arg) {
   // Allocation failures anywhere below are caught once, here: state changes go through guards.
   try {
-    IOMMUFD_TRY(slot->run(*ctx_, call, at, *user_size, bytes));
+    const Command* slot = slot_of(cmd);
+    return slot == nullptr ? vfio_container_ioctl(*ctx_, call, cmd, arg) : run_slot(*ctx_, call, *slot, cmd, arg);
   } catch (const std::bad_alloc&) {
     return reject(Errno::kNoMem, {"memory", 0, "the host is out of memory", "iommufd-core 3.4 row 7"});
   } catch (const std::length_error&) {
     return reject(Errno::kNoMem, {"memory", 0, "the host is out of memory", "iommufd-core 3.4 row 7"});
   }
-  return 0;
 }
 
 Result<u64> IommuFile::read(Call&, u64, UserVa, u64) { return Err(Errno::kInval); }

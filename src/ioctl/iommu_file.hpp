@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An open of /dev/iommu (spec iommufd-core 1): dispatches commands to the handlers in iommu_*.cpp.
+// An open of /dev/iommu (spec iommufd-core 1): dispatches commands to the handlers in iommu_*.cpp, and those of a VFIO
+// container to iommu_vfio_compat*.cpp.
 #pragma once
 
 #include <string>
@@ -21,14 +22,12 @@ class IommuFile final : public File {
   // The context ends with its last reference: bound devices keep it, with every object in it (spec 1.11).
   void release() override {}
   IommuFile* as_iommu() override { return this; }
+  [[nodiscard]] const char* command_name(u32 cmd) const override;
 
   [[nodiscard]] const Ref<core::Context>& context() const { return ctx_; }
 
  private:
   const Ref<core::Context> ctx_;
 };
-
-// "IOMMU_IOAS_MAP" for 0x3B85; null for a number that is no command of ours.
-const char* iommu_command_name(u32 cmd);
 
 }  // namespace iommufd::ioctl

@@ -98,6 +98,13 @@ Result<void> ioas_allow_iovas(core::Context& ctx, Arguments<abi::IoasAllowIovas>
   return ioas->allow(std::move(ranges));
 }
 
+Result<u64> map_user_memory(core::Context& ctx, Call& call, core::Ioas& ioas, const core::MapRequest& request,
+                            u64 user_va) {
+  if (!checked_add(UserVa{user_va}, request.length))
+    return reject(Errno::kOverflow, {"user_va", user_va, "user_va + length wraps", "iommufd-core 3.4 row 5"});
+  return ioas.map(request, call.memory(), user_va, call.process(), ctx.charge_mode(call));
+}
+
 // Check order is ABI (3.4).
 Result<void> ioas_map(core::Context& ctx, Arguments<abi::IoasMap>& a) {
   abi::IoasMap& cmd = a.cmd;
@@ -107,11 +114,8 @@ Result<void> ioas_map(core::Context& ctx, Arguments<abi::IoasMap>& a) {
   IOMMUFD_TRY(check_below_max("length", cmd.length));
   IOMMUFD_TRY(check_has_access(cmd.flags));
   const core::Use<core::Ioas> ioas = IOMMUFD_TRY(find_ioas(ctx, cmd.ioas_id));
-  if (!checked_add(UserVa{cmd.user_va}, cmd.length))
-    return reject(Errno::kOverflow, {"user_va", cmd.user_va, "user_va + length wraps", "iommufd-core 3.4 row 5"});
   const core::MapRequest request{cmd.iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
-  cmd.iova =
-      IOMMUFD_TRY(ioas->map(request, a.call().memory(), cmd.user_va, a.call().process(), ctx.charge_mode(a.call())));
+  cmd.iova = IOMMUFD_TRY(map_user_memory(ctx, a.call(), *ioas, request, cmd.user_va));
   return a.reply();  // on kFault the mapping stays
 }
 

@@ -90,7 +90,7 @@ Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique
   return Ref<File>(make_ref<VfioDeviceFile>(IOMMUFD_TRY(vfio::DeviceFile::open(device, call, std::move(memory)))));
 }
 
-const char* vfio_command_name(u32 cmd) {
+const char* VfioDeviceFile::command_name(u32 cmd) const {
   switch (static_cast<abi::VfioCommand>(cmd)) {
     case abi::VfioCommand::kGetInfo: return "VFIO_DEVICE_GET_INFO";
     case abi::VfioCommand::kGetRegionInfo: return "VFIO_DEVICE_GET_REGION_INFO";

@@ -21,6 +21,7 @@ class VfioDeviceFile final : public File {
   Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(Call& call, const MmapRequest& request) override;
   void release() override { file_->release(); }
+  [[nodiscard]] const char* command_name(u32 cmd) const override;
 
  private:
   using Busy = vfio::DeviceFile::Busy;
@@ -42,8 +43,5 @@ class VfioDeviceFile final : public File {
 
 // The open() of a node: errors of vfio::DeviceFile::open().
 Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique_ptr<vfio::FileMemory> memory);
-
-// "VFIO_DEVICE_GET_INFO" for 0x3B6B; null for a number that is no command of a device file.
-const char* vfio_command_name(u32 cmd);
 
 }  // namespace iommufd::ioctl

@@ -29,6 +29,12 @@ class IntervalMap {
 
   // Pre: nothing intersects [start, last].
   iterator insert(u64 start, u64 last, V value) { return map_.emplace(last, Entry{start, std::move(value)}).first; }
+  // Cuts `it` behind `last`, which is in it and not its end: the lower part becomes an interval with the value `lower`, and
+  // `it` stays as the upper one.
+  void split(iterator it, u64 last, V lower) {
+    map_.emplace_hint(it, last, Entry{it->second.start, std::move(lower)});
+    it->second.start = last + 1;
+  }
   iterator erase(iterator it) { return map_.erase(it); }
   void clear() { map_.clear(); }
 

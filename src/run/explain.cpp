@@ -8,9 +8,9 @@
 
 namespace iommufd::run {
 
-void explain_failure(const Runtime& runtime, ClientCall& call, const OpenFile& file, u32 command, Errno error) {
-  std::string name = runtime.service.command_name(command);
-  if (name.empty()) name = fmt::format("ioctl {:#x}", command);
+void explain_failure(ClientCall& call, const OpenFile& file, u32 command, Errno error) {
+  const char* known = file.file().command_name(command);
+  const std::string name = known != nullptr ? known : fmt::format("ioctl {:#x}", command);
   std::string line = fmt::format("explain: {} {} {} = {}", call.describe(), file.path(), name, errno_name(error));
   if (const Reason& r = last_reason(); r.rule != nullptr) {
     line += fmt::format(": {}", r.rule);

@@ -7,6 +7,6 @@
 namespace iommufd::run {
 
 // Prints it, with the reason that this thread gave last (base/explain.hpp).
-void explain_failure(const Runtime& runtime, ClientCall& call, const OpenFile& file, u32 command, Errno error);
+void explain_failure(ClientCall& call, const OpenFile& file, u32 command, Errno error);
 
 }  // namespace iommufd::run

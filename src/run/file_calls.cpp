@@ -131,7 +131,7 @@ Answer control(const Runtime& runtime, ClientCall& call, OpenFile& file) {
   if (runtime.options.explain == Explain::kNo) return Answer::from(file.file().ioctl(call, command, n.arg(2)));
   clear_reason();
   const Result<s64> r = file.file().ioctl(call, command, n.arg(2));
-  if (!r) explain_failure(runtime, call, file, command, r.error());
+  if (!r) explain_failure(call, file, command, r.error());
   return Answer::from(r);
 }
 

@@ -95,12 +95,6 @@ class MachineService final : public Service {
     return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
   }
 
-  std::string command_name(u32 command) override {
-    if (const char* name = ioctl::iommu_command_name(command)) return name;
-    if (const char* name = ioctl::vfio_command_name(command)) return name;
-    return {};
-  }
-
   // A client may have stored into a mapped register before this call: what it says must count first.
   void activity() override {
     if (machine_->has_mappable_bars()) machine_->poller().look();

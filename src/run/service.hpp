@@ -27,12 +27,6 @@ class Service {
   // held, possibly in parallel. Errors: the errno of open.
   virtual Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) = 0;
 
-  // The name of an ioctl command for messages, e.g. "IOMMU_IOAS_MAP"; empty when it is unknown.
-  virtual std::string command_name(u32 command) {
-    (void)command;
-    return {};
-  }
-
   // The client process exists: threads may be started now, not before.
   virtual void start() {}
 

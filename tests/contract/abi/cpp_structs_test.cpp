@@ -4,6 +4,7 @@
 
 #include "abi/iommufd.hpp"
 #include "abi/vfio.hpp"
+#include "abi/vfio_type1.hpp"
 
 namespace {
 

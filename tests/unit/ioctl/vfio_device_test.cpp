@@ -417,10 +417,5 @@ TEST(CapChain, links_pad_and_report_the_room_they_need) {
   EXPECT_EQ(second.next, 0u);
 }
 
-TEST(CommandNames, exist_for_device_commands) {
-  EXPECT_STREQ(ioctl::vfio_command_name(0x3B76), "VFIO_DEVICE_BIND_IOMMUFD");
-  EXPECT_EQ(ioctl::vfio_command_name(0x3B66), nullptr);
-}
-
 }  // namespace
 }  // namespace iommufd
