@@ -78,6 +78,9 @@ class Context final : public RefCounted {
   // Errors: kBusy while any id is taken (spec 3.9).
   Result<void> set_limit_mode(LimitMode mode) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] LimitMode limit_mode() IOMMUFD_EXCLUDES(mu_);
+  // IOMMU_IOAS_CHANGE_PROCESS (spec 3.10): `process` is charged for every mapping from now on. All or nothing; mappings that
+  // other calls make meanwhile are as if made before or after. Errors: kInval (a mapping that is not of a file), kNoMem (limit).
+  Result<void> change_process(const Ref<mem::Process>& process) IOMMUFD_EXCLUDES(mu_);
   // How a mapping that `caller` makes now is charged (spec 4.4).
   [[nodiscard]] mem::ChargeMode charge_mode(mem::Caller& caller);
 

@@ -19,6 +19,18 @@ Ioas::Ranges Ioas::iova_ranges() {
   return {reserved_.gaps(), alignment_};
 }
 
+Result<void> Ioas::collect_file_pages(std::vector<Ref<mem::Pages>>& out) {
+  const MutexLock lock(iova_mu_);
+  for (const auto& [last, entry] : areas_) {
+    if (entry.value.busy) continue;
+    if (entry.value.pages->backing() != mem::Backing::kFile)
+      return reject(Errno::kInval, {"iova", entry.start, "every mapping of the context must be of a file (MAP_FILE)",
+                                    "iommufd-core 3.10 row 3"});
+    out.push_back(entry.value.pages);
+  }
+  return {};
+}
+
 u64 Ioas::pgsize_bitmap() {
   const ReadLock lock(domains_mu_);
   u64 sizes = ~u64{0};

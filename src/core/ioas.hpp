@@ -79,6 +79,9 @@ class Ioas final : public Object {
   // Replaces the allowed list. Errors: kAddrInUse. Pre: the ranges are disjoint, start < last.
   Result<void> allow(iova::IntervalMap<std::monostate> ranges) IOMMUFD_EXCLUDES(iova_mu_);
 
+  // The pages of every finished mapping. Errors: kInval when one is not of a plain file (spec 3.10 row 3).
+  Result<void> collect_file_pages(std::vector<Ref<mem::Pages>>& out) IOMMUFD_EXCLUDES(iova_mu_);
+
   // IOMMU_IOAS_NOIOMMU_GET_PA (noiommu.md 12), rows 6 to 8. Pre: max_length != 0.
   struct PhysRun {
     PhysAddr phys;

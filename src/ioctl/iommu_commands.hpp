@@ -18,6 +18,7 @@ Result<void> ioas_iova_ranges(core::Context& ctx, Arguments<abi::IoasIovaRanges>
 Result<void> ioas_map(core::Context& ctx, Arguments<abi::IoasMap>& a);                              // 3.4
 Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a);                     // 3.6
 Result<void> ioas_unmap(core::Context& ctx, Arguments<abi::IoasUnmap>& a);                          // 3.8
+Result<void> ioas_change_process(core::Context& ctx, Arguments<abi::IoasChangeProcess>& a);         // 3.10
 Result<void> ioas_noiommu_get_pa(core::Context& ctx, Arguments<abi::IoasNoiommuGetPa>& a);          // noiommu 12
 Result<void> option(core::Context& ctx, Arguments<abi::Option>& a);                                 // 3.9
 Result<void> vfio_ioas(core::Context& ctx, Arguments<abi::VfioIoas>& a);                            // 3.11

@@ -64,6 +64,7 @@ constexpr std::array<Command, kCount> make_table() {
   add(command<abi::IoasMapFile, ioas_map_file>(kIoasMapFile, "IOMMU_IOAS_MAP_FILE"));
   add(command<abi::ViommuAlloc, viommu_alloc>(kViommuAlloc, "IOMMU_VIOMMU_ALLOC"));
   add(command<abi::VdeviceAlloc, vdevice_alloc>(kVdeviceAlloc, "IOMMU_VDEVICE_ALLOC"));
+  add(command<abi::IoasChangeProcess, ioas_change_process>(kIoasChangeProcess, "IOMMU_IOAS_CHANGE_PROCESS"));
   add(command<abi::VeventqAlloc, veventq_alloc>(kVeventqAlloc, "IOMMU_VEVENTQ_ALLOC"));
   add(command<abi::HwQueueAlloc, hw_queue_alloc>(kHwQueueAlloc, "IOMMU_HW_QUEUE_ALLOC"));
   add(command<abi::IoasNoiommuGetPa, ioas_noiommu_get_pa>(kIoasNoiommuGetPa, "IOMMU_IOAS_NOIOMMU_GET_PA"));

@@ -164,6 +164,11 @@ Result<void> ioas_unmap(core::Context& ctx, Arguments<abi::IoasUnmap>& a) {
   return a.reply();
 }
 
+Result<void> ioas_change_process(core::Context& ctx, Arguments<abi::IoasChangeProcess>& a) {
+  IOMMUFD_TRY(check_reserved(a.cmd.reserved));
+  return ctx.change_process(a.call().process());
+}
+
 Result<void> ioas_noiommu_get_pa(core::Context& ctx, Arguments<abi::IoasNoiommuGetPa>& a) {
   abi::IoasNoiommuGetPa& cmd = a.cmd;
   if (!a.call().capable(mem::Capability::kSysRawio))

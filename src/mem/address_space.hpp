@@ -30,6 +30,13 @@ struct PageRun {
   u64 page_size = kPageSize;  // of the mapping: 4 KiB, or 2 MiB / 1 GiB where huge pages back it
 };
 
+// What kind of memory it is (spec iommufd-core 3.6, 4.3): the rules differ.
+enum class Backing : u8 {
+  kProcess,  // memory of a process, by its addresses
+  kFile,     // pages of a file, by offset
+  kDmaBuf,   // memory of a device, by offset: mapped, but neither copied nor charged
+};
+
 class AddressSpace : public RefCounted {
  public:
   // Copies between client memory and `buf`. Returns how many bytes were moved before the first page that cannot be
@@ -48,6 +55,8 @@ class AddressSpace : public RefCounted {
 
   // Where the page at `va` can be touched directly by this process as long as it stays mapped, or null.
   virtual std::byte* direct(UserVa va) = 0;
+
+  [[nodiscard]] virtual Backing backing() const { return Backing::kProcess; }
 
   // Unique for the life of the program, never reused.
   [[nodiscard]] u64 id() const { return id_; }

@@ -23,6 +23,7 @@ class FileSpace final : public AddressSpace {
   // allocated. Open mode and seals do not matter.
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<PageRun>& out) override;
   std::byte* direct(UserVa) override { return nullptr; }
+  [[nodiscard]] Backing backing() const override { return Backing::kFile; }
 
  private:
   const Fd fd_;

@@ -22,8 +22,8 @@ Pages::Pages(PhysicalMemory& phys, Ref<AddressSpace> space, u64 start, u64 lengt
       start_(start),
       page_count_(div_round_up((start & kPageMask) + length, kPageSize)),
       access_(access),
-      process_(std::move(process)),
-      mode_(mode) {}
+      mode_(mode),
+      process_(std::move(process)) {}
 
 Pages::~Pages() {
   // Areas unpin before they let go of their pages.
@@ -40,19 +40,50 @@ void Pages::make_state_locked() {
   state_ = {std::span(many_users_.get(), page_count_), std::span(many_frames_.get(), page_count_)};
 }
 
-Result<void> Pages::charge(u64 pages) {
-  if (mode_ != ChargeMode::kNone) {
-    Account& account = mode_ == ChargeMode::kUser ? process_->user_locked() : process_->vm_locked();
-    IOMMUFD_TRY(account.charge(pages, IOMMUFD_TRY(process_->memlock_limit())));
+namespace {
+
+// The account that is charged by a mode; null when none is.
+Account* account_of(Process& process, ChargeMode mode) {
+  switch (mode) {
+    case ChargeMode::kNone: return nullptr;
+    case ChargeMode::kUser: return &process.user_locked();
+    case ChargeMode::kProcess: return &process.vm_locked();
   }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<void> Pages::charge_locked(u64 pages) {
+  if (Account* account = account_of(*process_, mode_))
+    IOMMUFD_TRY(account->charge(pages, IOMMUFD_TRY(process_->memlock_limit())));
   process_->vm_pinned().charge_unlimited(pages);
+  pinned_ += pages;
   return {};
 }
 
-void Pages::uncharge(u64 pages) {
-  if (mode_ == ChargeMode::kUser) process_->user_locked().uncharge(pages);
-  if (mode_ == ChargeMode::kProcess) process_->vm_locked().uncharge(pages);
+void Pages::uncharge_locked(u64 pages) {
+  if (Account* account = account_of(*process_, mode_)) account->uncharge(pages);
   process_->vm_pinned().uncharge(pages);
+  pinned_ -= pages;
+}
+
+u64 Pages::charge_for(const Process& process) {
+  const MutexLock lock(mu_);
+  return process_.get() == &process || mode_ == ChargeMode::kNone ? 0 : pinned_;
+}
+
+void Pages::change_process(Ref<Process> process, u64 prepaid) {
+  Ref<Process> old;  // dropped without the lock
+  const MutexLock lock(mu_);
+  if (Account* account = account_of(*process, mode_)) {
+    account->uncharge(prepaid);
+    account->charge_unlimited(pinned_);
+    account_of(*process_, mode_)->uncharge(pinned_);
+  }
+  process->vm_pinned().charge_unlimited(pinned_);
+  process_->vm_pinned().uncharge(pinned_);
+  old = std::exchange(process_, std::move(process));
 }
 
 // Pins [first, first + count), none of which has a user.
@@ -72,7 +103,7 @@ Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
     done += run.pages;
   }
   IOMMUFD_ASSERT(done == count);
-  IOMMUFD_TRY(charge(count));
+  IOMMUFD_TRY(charge_locked(count));
   undo.commit();
   std::ranges::fill(state_.users.subspan(first, count), 1);
   return {};
@@ -114,7 +145,7 @@ void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
     IOMMUFD_ASSERT(state_.users[i] != 0);
     if (--state_.users[i] == 0) out.add(state_.frames[i]);
   }
-  uncharge(out.frames().size() - before);
+  uncharge_locked(out.frames().size() - before);
 }
 
 void Pages::unpin(u64 first, u64 count, FrameList& out) {

@@ -75,6 +75,15 @@ class Pages final : public RefCounted {
   template <class F>
   Result<void> for_each_run(u64 first, u64 count, F&& fn) IOMMUFD_EXCLUDES(mu_);
 
+  // How many pages `process` would be charged for as the owner, which it is not now; 0 when it is.
+  [[nodiscard]] u64 charge_for(const Process& process) IOMMUFD_EXCLUDES(mu_);
+  // Makes `process` the owner, who is charged (IOMMU_IOAS_CHANGE_PROCESS, spec 3.10). `prepaid` pages were charged to it for
+  // this already, by mode(); when other pages were pinned meanwhile the difference is settled without looking at the
+  // limit. Never fails.
+  void change_process(Ref<Process> process, u64 prepaid) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] ChargeMode mode() const { return mode_; }
+  [[nodiscard]] Backing backing() const { return space_->backing(); }
+
   [[nodiscard]] bool writable() const { return allows(access_, Access::kWrite); }
   [[nodiscard]] u64 first_byte_offset() const { return start_ & kPageMask; }  // of byte 0 in page 0
   [[nodiscard]] u64 start() const { return start_; }
@@ -84,15 +93,14 @@ class Pages final : public RefCounted {
   ~Pages() override;
   void drop_locked(u64 first, u64 count, FrameList& out) IOMMUFD_REQUIRES(mu_);
   Result<void> pin_fresh_locked(u64 first, u64 count) IOMMUFD_REQUIRES(mu_);
-  Result<void> charge(u64 pages);
-  void uncharge(u64 pages);
+  Result<void> charge_locked(u64 pages) IOMMUFD_REQUIRES(mu_);
+  void uncharge_locked(u64 pages) IOMMUFD_REQUIRES(mu_);
 
   PhysicalMemory& phys_;
   const Ref<AddressSpace> space_;
   const u64 start_;
   const u64 page_count_;
   const Access access_;
-  const Ref<Process> process_;
   const ChargeMode mode_;
 
   // Of each page: how many use it, and its frame while somebody does. One page needs no array of its own.
@@ -103,7 +111,9 @@ class Pages final : public RefCounted {
   void make_state_locked() IOMMUFD_REQUIRES(mu_);
 
   Mutex mu_{LockRank::kPages};
-  State state_ IOMMUFD_GUARDED_BY(mu_);  // empty until the first pin
+  Ref<Process> process_ IOMMUFD_GUARDED_BY(mu_);
+  u64 pinned_ IOMMUFD_GUARDED_BY(mu_) = 0;  // pages with a user: what is charged
+  State state_ IOMMUFD_GUARDED_BY(mu_);     // empty until the first pin
   u32 one_user_ IOMMUFD_GUARDED_BY(mu_) = 0;
   PhysAddr one_frame_ IOMMUFD_GUARDED_BY(mu_);
   std::unique_ptr<u32[]> many_users_ IOMMUFD_GUARDED_BY(mu_);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pinned memory is charged to RLIMIT_MEMLOCK of a process without CAP_IPC_LOCK (spec iommufd-core 4.4, rows M28, B14, C18).
+ * Pinned memory is charged to RLIMIT_MEMLOCK of a process without CAP_IPC_LOCK (spec iommufd-core 4.4, rows M28, B14, C18),
+ * and CHANGE_PROCESS charges another one (3.10, rows P04, P05).
  * The program gives up CAP_IPC_LOCK and lowers its own limit to 64 pages; a device that needs CAP_SYS_RAWIO is used only
  * when it can be opened.
  */
@@ -8,6 +9,7 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "uapi.h"
@@ -108,4 +110,126 @@ TEST(L06, "a mapping in two IOASes by COPY is charged once, and closing the devi
   close_kept(s.dev.fd);
   REQUIRE(CHECK_OK(hwpt_alloc(s.iommufd, open_and_bind(BEHIND_IOMMU, 0, s.iommufd).id, second, 0, &hwpt)));
   CHECK_ERR(map_fixed(s.iommufd, second, memory, PAGE, 0x900000), ENOMEM);
+}
+
+/* ---- CHANGE_PROCESS ---------------------------------------------------------------------------------- */
+
+static int map_file(const struct space* s, int memfd, uint64_t start, uint64_t length, uint64_t iova) {
+  struct iommu_ioas_map_file cmd = {.size = sizeof(cmd),
+                                    .flags = RW | FIXED,
+                                    .ioas_id = s->ioas,
+                                    .fd = memfd,
+                                    .start = start,
+                                    .length = length,
+                                    .iova = iova};
+  return ioctl(s->iommufd, IOMMU_IOAS_MAP_FILE, &cmd);
+}
+
+static int make_memfd(uint64_t size) {
+  const int memfd = keep(memfd_create("memlock", 0));
+  REQUIRE(CHECK_OK(ftruncate(memfd, (off_t)size)));
+  return memfd;
+}
+
+/* A child that calls CHANGE_PROCESS and lives until finish(). */
+struct child {
+  pid_t pid;
+  int go, result; /* closed to let it end; the errno it saw */
+};
+
+static struct child change_process_in_child(int iommufd) {
+  int go[2], done[2];
+  struct child c = {.result = -1};
+  REQUIRE(CHECK_OK(pipe(go)));
+  REQUIRE(CHECK_OK(pipe(done)));
+  c.pid = fork();
+  REQUIRE(CHECK_GE(c.pid, 0));
+  if (c.pid == 0) {
+    struct iommu_ioas_change_process cmd = {.size = sizeof(cmd)};
+    const int e = ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd) == 0 ? 0 : errno;
+    char end;
+    close(go[1]);
+    if (write(done[1], &e, sizeof(e)) != sizeof(e)) _exit(2);
+    _exit(read(go[0], &end, 1) != 0);
+  }
+  close(go[0]);
+  close(done[1]);
+  REQUIRE(CHECK_EQ(read(done[0], &c.result, sizeof(c.result)), sizeof(c.result)));
+  close(done[0]);
+  c.go = go[1];
+  return c;
+}
+
+static void finish(const struct child* c) {
+  int status = 0;
+  close(c->go);
+  CHECK_EQ(waitpid(c->pid, &status, 0), c->pid);
+  CHECK_EQ(status, 0);
+}
+
+/* VmPin in kB. Under iommufd-user the file is the kernel's own and knows nothing of our pins (docs/abi-matrix.md). */
+static void check_vm_pin(pid_t pid, unsigned long want) {
+  char path[64], text[8192];
+  const char* at;
+  if (simulated()) return;
+  snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+  REQUIRE(CHECK(read_text(path, text, sizeof(text))));
+  at = strstr(text, "VmPin:");
+  REQUIRE(CHECK(at != NULL));
+  CHECK_EQ(strtoul(at + 6, NULL, 10), want);
+}
+
+TEST(P04,
+     "CHANGE_PROCESS of a child of the same user: its charge comes before the old one goes, then all is as it was") {
+  const struct space s = set_up(true);
+  const int memfd = make_memfd(LIMIT * PAGE);
+  REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
+  REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, LIMIT / 4 * PAGE, 0x200000)));
+  check_vm_pin(getpid(), LIMIT / 2 * PAGE / 1024);
+  const struct child c = change_process_in_child(s.iommufd);
+  CHECK_EQ(c.result, 0);
+  check_vm_pin(getpid(), 0);
+  check_vm_pin(c.pid, LIMIT / 2 * PAGE / 1024);
+  CHECK_ERR(map_file(&s, memfd, 0, (LIMIT / 2 + 1) * PAGE, 0x300000), ENOMEM);
+  CHECK_OK(map_file(&s, memfd, 0, LIMIT / 2 * PAGE, 0x300000));
+  finish(&c);
+  REQUIRE(CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, LIMIT / 4 * PAGE)));
+  CHECK_ERR(map_file(&s, memfd, 0, (LIMIT / 4 + 1) * PAGE, 0x400000), ENOMEM);
+  CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x400000));
+}
+
+TEST(P05, "CHANGE_PROCESS beyond the limit: ENOMEM, and nothing is charged differently") {
+  const struct space s = set_up(true);
+  const int memfd = make_memfd(LIMIT * PAGE);
+  REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
+  REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, (LIMIT / 4 + 1) * PAGE, 0x200000)));
+  const struct child c = change_process_in_child(s.iommufd);
+  CHECK_EQ(c.result, ENOMEM);
+  check_vm_pin(getpid(), (LIMIT / 2 + 1) * PAGE / 1024);
+  finish(&c);
+  CHECK_ERR(map_file(&s, memfd, 0, LIMIT / 2 * PAGE, 0x300000), ENOMEM);
+  CHECK_OK(map_file(&s, memfd, 0, (LIMIT / 2 - 1) * PAGE, 0x300000));
+}
+
+TEST(P06, "in process mode CHANGE_PROCESS moves the charge from one process to the other") {
+  struct iommu_option mode = {
+      .size = sizeof(mode), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_SET, .val64 = 1};
+  struct space s = {.iommufd = open_iommufd()};
+  const int memfd = make_memfd(LIMIT * PAGE);
+  if (ioctl(s.iommufd, IOMMU_OPTION, &mode) != 0 && errno == EPERM) SKIP("needs CAP_SYS_RESOURCE");
+  s.ioas = ioas_alloc(s.iommufd);
+  s.dev = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
+  REQUIRE(CHECK_OK(attach_to(&s.dev, s.ioas)));
+  REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x100000)));
+  CHECK_ERR(map_file(&s, memfd, 0, PAGE, 0x200000), ENOMEM);
+  const struct child c = change_process_in_child(s.iommufd);
+  CHECK_EQ(c.result, 0);
+  CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x200000));
+  const struct child full = change_process_in_child(s.iommufd);
+  CHECK_EQ(full.result, ENOMEM);
+  finish(&full);
+  REQUIRE(CHECK_OK(unmap(s.iommufd, s.ioas, 0x200000, LIMIT * PAGE)));
+  finish(&c);
+  CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, LIMIT * PAGE)); /* charged to a process that is gone */
+  CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x100000));
 }

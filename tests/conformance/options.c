@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* OPTION and VFIO_IOAS (spec iommufd-core 3.9 and 3.11, rows O and V of 7.7). O05 is in capabilities.c. */
+/*
+ * OPTION, CHANGE_PROCESS and VFIO_IOAS (spec iommufd-core 3.9 to 3.11, rows O, P and V of 7.7). O05 is in capabilities.c,
+ * what CHANGE_PROCESS moves in memlock.c.
+ */
 #define _GNU_SOURCE
 #include "uapi.h"
 
@@ -126,6 +129,40 @@ TEST(O21, "OPTION writes back the value and nothing else") {
   REQUIRE(CHECK_OK(mprotect(p, PAGE, PROT_READ)));
   CHECK_OK(ioctl(iommufd, IOMMU_OPTION, cmd));
   CHECK_EQ(cmd->val64, 1);
+}
+
+/* ---- CHANGE_PROCESS ---------------------------------------------------------------------------------- */
+
+static int change_process(int iommufd) {
+  struct iommu_ioas_change_process cmd = {.size = sizeof(cmd)};
+  return ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+}
+
+TEST(P01, "CHANGE_PROCESS: reserved: EOPNOTSUPP; P03: without mappings: ok") {
+  const int iommufd = open_iommufd();
+  struct iommu_ioas_change_process cmd = {.size = sizeof(cmd), .__reserved = 1};
+  CHECK_ERR(ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd), EOPNOTSUPP);
+  CHECK_OK(change_process(iommufd));
+  ioas_alloc(iommufd);
+  CHECK_OK(change_process(iommufd));
+}
+
+TEST(P02, "CHANGE_PROCESS with a mapping of memory by address, in whichever IOAS: EINVAL; of files: ok") {
+  const int iommufd = open_iommufd();
+  const uint32_t first = ioas_alloc(iommufd), second = ioas_alloc(iommufd);
+  const int memfd = keep(memfd_create("change", 0));
+  struct iommu_ioas_map_file file = {
+      .size = sizeof(file), .flags = RW | FIXED, .ioas_id = first, .fd = memfd, .length = PAGE, .iova = 0x10000};
+  REQUIRE(CHECK_OK(ftruncate(memfd, PAGE)));
+  REQUIRE(CHECK_OK(ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &file)));
+  CHECK_OK(change_process(iommufd));
+  add_domain(iommufd, first, BEHIND_IOMMU);
+  CHECK_OK(change_process(iommufd));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, second, pages(PAGE), PAGE, 0x10000)));
+  CHECK_ERR(change_process(iommufd), EINVAL);
+  REQUIRE(CHECK_OK(unmap(iommufd, second, 0x10000, PAGE)));
+  REQUIRE(CHECK_OK(copy_fixed(iommufd, RW, second, first, PAGE, 0x10000, 0x10000)));
+  CHECK_OK(change_process(iommufd));
 }
 
 /* ---- VFIO_IOAS --------------------------------------------------------------------------------------- */
