@@ -86,6 +86,17 @@ Result<Fd> open_file_of(pid_t tid, dev_t device, ino_t inode, int flags) {
   return Err(Errno::kNoEnt);
 }
 
+// The same by way of the mapping: memory that is shared without a descriptor (MAP_SHARED | MAP_ANONYMOUS) is a file too. Only
+// a privileged user may. Errors: those of open; kNoEnt when something else is mapped there now.
+Result<Fd> open_file_mapped_at(pid_t tid, const Vma& vma, int flags) {
+  const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", tid, vma.start, vma.end);
+  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), flags | O_CLOEXEC))));
+  struct stat st{};
+  IOMMUFD_TRY(sys::ok(::fstat(fd.get(), &st)));
+  if (!S_ISREG(st.st_mode) || st.st_ino != vma.inode || st.st_dev != vma.dev) return Err(Errno::kNoEnt);
+  return fd;
+}
+
 bool cannot_shrink(const Fd& fd) {
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);
   return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
@@ -164,8 +175,9 @@ void ClientMemory::hold(u64 start, u64 end, std::shared_ptr<Held> held) {
 }
 
 void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end, Access access) {
-  const bool write = allows(access, Access::kWrite);
-  Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, write ? O_RDWR : O_RDONLY);
+  const int flags = allows(access, Access::kWrite) ? O_RDWR : O_RDONLY;
+  Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, flags);
+  if (!fd) fd = open_file_mapped_at(call.tid(), vma, flags);
   if (!fd) return;
   const u64 offset = vma.file_offset + (start - vma.start);
   if (cannot_shrink(*fd)) {

@@ -5,6 +5,8 @@
  * IOMMUFD_TEST_SIMULATED is set. IOMMUFD_TEST_PHYS says how simulated frames lie: "fragmented" or "contiguous".
  */
 #define _GNU_SOURCE
+#include <sys/wait.h>
+
 #include "edu.h"
 
 #define IOVA 0x100000u
@@ -369,3 +371,32 @@ TEST(W32, "IOMMU: shared memory stays mapped when the program unmaps it") { file
 TEST(W32n, "noiommu: shared memory stays mapped when the program unmaps it") { file_memory(NOIOMMU, 0); }
 TEST(W33, "IOMMU: the same for a sealed file") { file_memory(BEHIND_IOMMU, F_SEAL_SHRINK); }
 TEST(W33n, "noiommu: the same for a sealed file") { file_memory(NOIOMMU, F_SEAL_SHRINK); }
+
+/* Memory that a child has mapped and that outlives it, as the memory of its parent; no descriptor of it is left. */
+static void memory_of_a_gone_child(enum kind kind) {
+  const struct rig r = set_up(kind);
+  int status = 0;
+  char way[64];
+  uint8_t* shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(CHECK(shared != MAP_FAILED));
+  snprintf(way, sizeof(way), "/proc/self/map_files/%lx-%lx", (unsigned long)shared, (unsigned long)shared + 4 * PAGE);
+  if (simulated() && keep(open(way, O_RDWR | O_CLOEXEC)) < 0) SKIP("only a privileged user may open what is mapped");
+  const pid_t child = fork();
+  if (child == 0) _exit(map_fixed(r.iommufd, r.ioas, shared, 4 * PAGE, 0x400000) != 0);
+  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
+  REQUIRE(CHECK_EQ(status, 0));
+  const uint64_t bus = bus_address(&r, 0x400000 + 3 * PAGE);
+  edu_load(&r.edu, r.bus[5], PAGE);
+  edu_store(&r.edu, bus, PAGE);
+  CHECK(filled(shared + 3 * PAGE, PAGE, 5));
+  CHECK_EQ(shared[2 * PAGE], 0);
+  fill(shared + 3 * PAGE, PAGE, 78);
+  edu_load(&r.edu, bus, PAGE);
+  edu_store(&r.edu, r.bus[0], PAGE);
+  CHECK(filled(r.memory, PAGE, 78));
+}
+
+TEST(W34, "IOMMU: memory that a child has mapped is there when the child is gone") {
+  memory_of_a_gone_child(BEHIND_IOMMU);
+}
+TEST(W34n, "noiommu: the same") { memory_of_a_gone_child(NOIOMMU); }
