@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/assert.hpp"
+#include "base/fault_point.hpp"
 #include "core/group.hpp"
 
 namespace iommufd::core {
@@ -77,6 +78,7 @@ void Context::abort(Ref<Object> object) {
 }
 
 Result<Use<Object>> Context::get_any(ObjectId id) {
+  IOMMUFD_TRY(fault::point(Errno::kNoEnt));
   const MutexLock lock(mu_);
   if (std::to_underlying(id) == 0 || index_of(id) >= slots_.size()) return Err(Errno::kNoEnt);
   const Ref<Object>& object = slots_[index_of(id)].object;

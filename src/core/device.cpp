@@ -38,7 +38,9 @@ Result<Ref<Device>> Device::bind(Ref<Context> ctx, PhysicalDevice& device) {
     self->group_ = make_ref<Group>(nullptr, u32{0});
   } else {
     IOMMUFD_TRY(device.iommu->claim_group(device.group_id, ctx.get()));
+    Rollback release{[&] { device.iommu->release_group(device.group_id, ctx.get()); }};
     self->group_ = ctx->join_group(*device.iommu, device.group_id);
+    release.commit();
   }
   self->binder_ = Use<Device>::try_acquire(*self);
   return pending.publish();
@@ -90,7 +92,7 @@ bool Device::is_attached(Pasid pasid) { return group_->is_attached(*this, pasid)
 void Device::unbind() {
   const Ref<Device> self(*this);
   const Ref<Context> ctx = ctx_;
-  for (const Pasid pasid : group_->pasids_of(*this)) detach(pasid);
+  while (const std::optional<Pasid> pasid = group_->last_pasid_of(*this)) detach(*pasid);
   binder_ = {};
   ctx->remove_when_idle(*this);
 }

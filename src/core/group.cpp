@@ -5,6 +5,7 @@
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
+#include "base/fault_point.hpp"
 #include "base/rollback.hpp"
 #include "core/ioas.hpp"
 #include "iommu/device_port.hpp"
@@ -56,7 +57,10 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
   }
   const PhysicalDevice& physical = device.physical();
   const bool reserves = pasid == kRid && !physical.is_noiommu();
-  if (reserves) IOMMUFD_TRY(hwpt.ioas().reserve(physical.reserved, &device));
+  if (reserves) {
+    IOMMUFD_TRY(fault::point(Errno::kInval));
+    IOMMUFD_TRY(hwpt.ioas().reserve(physical.reserved, &device));
+  }
   Rollback unreserve{[&] {
     if (reserves) hwpt.ioas().unreserve(&device);
   }};
@@ -69,9 +73,13 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
   Use<Device> device_use = Use<Device>::try_acquire(device);
   Use<HwptPaging> hwpt_use = Use<HwptPaging>::try_acquire(hwpt);
   IOMMUFD_ASSERT(device_use && hwpt_use);  // the caller holds one of each
-  Attachment& attachment = attachments_[pasid];
-  attachment.hwpt = &hwpt;
-  attachment.members.push_back({std::move(device_use), std::move(hwpt_use)});
+  const auto entry = attachments_.try_emplace(pasid).first;
+  Rollback forget{[&]() IOMMUFD_REQUIRES(mu_) {
+    if (first) attachments_.erase(entry);
+  }};
+  entry->second.hwpt = &hwpt;
+  entry->second.members.push_back({std::move(device_use), std::move(hwpt_use)});
+  forget.commit();
   unreserve.commit();
   program(device, pasid, &hwpt);
   return {};
@@ -96,6 +104,7 @@ Result<void> Group::replace(Device& device, Pasid pasid, HwptPaging& hwpt, std::
   if (moves) {
     for (; reserved < attachment.members.size(); ++reserved) {
       Device& member = *attachment.members[reserved].device;
+      IOMMUFD_TRY(fault::point(Errno::kInval));
       IOMMUFD_TRY(to.reserve(member.physical().reserved, &member));
     }
   }
@@ -143,13 +152,12 @@ bool Group::is_attached(const Device& device, Pasid pasid) {
          std::ranges::any_of(it->second.members, [&](const auto& m) { return m.device.get() == &device; });
 }
 
-std::vector<Pasid> Group::pasids_of(const Device& device) {
-  std::vector<Pasid> out;
+std::optional<Pasid> Group::last_pasid_of(const Device& device) {
   const MutexLock lock(mu_);
   for (auto it = attachments_.rbegin(); it != attachments_.rend(); ++it)
     if (std::ranges::any_of(it->second.members, [&](const auto& m) { return m.device.get() == &device; }))
-      out.push_back(it->first);
-  return out;
+      return it->first;
+  return {};
 }
 
 }  // namespace iommufd::core

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/ref.hpp"
@@ -34,8 +35,8 @@ class Group final : public RefCounted {
   Use<HwptPaging> detach(Device& device, Pasid pasid) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool is_attached(const Device& device, Pasid pasid) IOMMUFD_EXCLUDES(mu_);
 
-  // PASIDs at which `device` is attached, the RID last.
-  [[nodiscard]] std::vector<Pasid> pasids_of(const Device& device) IOMMUFD_EXCLUDES(mu_);
+  // The highest PASID at which `device` is attached: the RID comes last.
+  [[nodiscard]] std::optional<Pasid> last_pasid_of(const Device& device) IOMMUFD_EXCLUDES(mu_);
 
   // Devices bound through it; guarded by the context's table lock.
   void join() { ++devices_; }

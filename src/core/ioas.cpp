@@ -4,6 +4,7 @@
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
+#include "base/rollback.hpp"
 #include "core/ioas_detail.hpp"
 
 namespace iommufd::core {
@@ -67,7 +68,9 @@ Result<void> Ioas::reserve(const std::vector<IovaRange>& ranges, const void* own
                     {"allowed_iovas", r.start, "an allowed range lies in a range that the device or its IOMMU reserves",
                      "iommufd-core 4.8"});
   }
+  Rollback undo{[&]() IOMMUFD_REQUIRES(iova_mu_) { reserved_.remove(owner); }};
   for (const IovaRange& r : ranges) reserved_.add(r, owner);
+  undo.commit();
   return {};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Shared by the parts of Ioas. Teardown is what an unmap takes out of page tables and pins: given back at the end of its life, once no DMA that began before can
-// still reach it.
+// Shared by the parts of Ioas. Teardown is what an unmap takes out of page tables and pins: given back at the end of its
+// life, once no DMA that began before can still reach it.
 #pragma once
 
 #include <vector>
@@ -20,12 +20,12 @@ inline PageSpan pages_of(u64 offset, u64 length) {
 }
 
 struct Ioas::Teardown {
-  explicit Teardown(iommu::Platform& p) : platform(p), gather(p.tables()) {}
+  explicit Teardown(iommu::Platform& p) : platform(p), gather(p.tables()), frames(p.phys()) {}
   Teardown(const Teardown&) = delete;
   Teardown& operator=(const Teardown&) = delete;
   ~Teardown() {
-    if (!frames.frames().empty()) {
-      platform.phys().unpin_and_release(frames.frames());  // waits for DMA
+    if (!frames.empty()) {
+      frames.give_back();  // waits for DMA
     } else if (!gather.empty()) {
       platform.phys().barrier().wait();
     }

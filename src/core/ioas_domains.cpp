@@ -57,7 +57,6 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
     for (const auto& [last, entry] : areas_) {
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
       if (first) {
-        teardown.frames.reserve_more(span.count);
         IOMMUFD_TRY(entry.value.pages->pin(span.first, span.count));
       }
       Rollback unpin{[&] {
@@ -84,7 +83,6 @@ void Ioas::remove_domain(iommu::Domain& domain) {
     const MutexLock iova_lock(iova_mu_);
     for (const auto& [last, entry] : areas_) {
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
-      if (domains_.size() == 1) teardown.frames.reserve_more(span.count);
       clear_area(entry.start, last, domain, teardown.gather);
       if (domains_.size() == 1) entry.value.pages->unpin(span.first, span.count, teardown.frames);
     }

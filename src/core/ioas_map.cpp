@@ -80,7 +80,6 @@ Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
   if (domains_.empty()) return {};
   const PageSpan span = pages_of(area.offset, last - start + 1);
   Teardown teardown(platform_);
-  teardown.frames.reserve_more(span.count);
   IOMMUFD_TRY(area.pages->pin(span.first, span.count));
   Rollback unpin{[&] { area.pages->unpin(span.first, span.count, teardown.frames); }};
   std::size_t filled = 0;
@@ -97,7 +96,6 @@ Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
 void Ioas::tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown) {
   if (domains_.empty()) return;
   const PageSpan span = pages_of(area.offset, last - start + 1);
-  teardown.frames.reserve_more(span.count);
   for (iommu::Domain* domain : domains_) clear_area(start, last, *domain, teardown.gather);
   area.pages->unpin(span.first, span.count, teardown.frames);
 }

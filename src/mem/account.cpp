@@ -2,10 +2,12 @@
 #include "mem/account.hpp"
 
 #include "base/explain.hpp"
+#include "base/fault_point.hpp"
 
 namespace iommufd::mem {
 
 Result<void> Account::charge(u64 pages, u64 limit_pages) {
+  IOMMUFD_TRY(fault::point(Errno::kNoMem));
   u64 now = pages_.load(std::memory_order_relaxed);
   do {
     if (limit_pages != kUnlimitedPages && (now > limit_pages || pages > limit_pages - now))

@@ -2,9 +2,11 @@
 #include "mem/pages.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
+#include "base/fault_point.hpp"
 #include "base/rollback.hpp"
 
 namespace iommufd::mem {
@@ -14,6 +16,15 @@ namespace {
 constexpr u64 kMaxSpan = u64{1} << 47;
 
 }  // namespace
+
+void FrameList::grow() noexcept {
+  const std::size_t more_room = 4 * room();
+  std::unique_ptr<PhysAddr[]> more(new (std::nothrow) PhysAddr[more_room]);
+  if (!more) return give_back();
+  std::ranges::copy(std::span(slots(), count_), more.get());
+  many_ = std::move(more);
+  many_room_ = more_room;
+}
 
 Pages::Pages(PhysicalMemory& phys, Ref<AddressSpace> space, u64 start, u64 length, Access access, Ref<Process> process,
              ChargeMode mode)
@@ -92,6 +103,7 @@ Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
   const Access want = writable() ? Access::kReadWrite : Access::kRead;
   thread_local std::vector<PageRun> runs;  // kept: no allocation per pin
   runs.clear();
+  IOMMUFD_TRY(fault::point(Errno::kFault));
   IOMMUFD_TRY(space_->populate(base, count, want, runs));
 
   const std::span<PhysAddr> frames = state_.frames.subspan(first, count);
@@ -115,11 +127,9 @@ Result<void> Pages::pin(u64 first, u64 count) {
   const MutexLock lock(mu_);
   if (state_.users.empty()) make_state_locked();
   u64 done = 0;
-  FrameList undone;
-  undone.reserve_more(count);  // undoing does not allocate
   Rollback undo{[&]() IOMMUFD_REQUIRES(mu_) {
+    FrameList undone(phys_);
     drop_locked(first, done, undone);
-    phys_.unpin_and_release(undone.frames());
   }};
   while (done < count) {
     // Runs of pages with a user and runs without alternate.
@@ -140,12 +150,14 @@ Result<void> Pages::pin(u64 first, u64 count) {
 
 // Ends one use of each page and the charge of those that have none left.
 void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
-  const std::size_t before = out.frames().size();
+  u64 dropped = 0;
   for (u64 i = first; i < first + count; ++i) {
     IOMMUFD_ASSERT(state_.users[i] != 0);
-    if (--state_.users[i] == 0) out.add(state_.frames[i]);
+    if (--state_.users[i] != 0) continue;
+    out.add(state_.frames[i]);
+    ++dropped;
   }
-  uncharge_locked(out.frames().size() - before);
+  uncharge_locked(dropped);
 }
 
 void Pages::unpin(u64 first, u64 count, FrameList& out) {

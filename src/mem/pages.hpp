@@ -4,16 +4,14 @@
 //
 // Invariants
 // * Page i is pinned, has a frame and is charged once, exactly while users_[i] > 0.
-// * A failing pin() leaves everything as it was; unpin() never fails and never allocates.
+// * A failing pin() leaves everything as it was; unpin() never fails.
 //
-// Lock: mu_ (LockRank::kPages). unpin() hands the frames out; the caller gives them to
-// PhysicalMemory::unpin_and_release(), which waits for DMA in flight.
+// Lock: mu_ (LockRank::kPages). unpin() hands the frames out in a FrameList, which waits for DMA in flight before they go.
 #pragma once
 
 #include <array>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "base/ref.hpp"
 #include "base/result.hpp"
@@ -28,35 +26,36 @@ namespace iommufd::mem {
 // Who is charged for pinned pages: fixed when the pages object is made (spec 4.4).
 enum class ChargeMode : u8 { kNone, kUser, kProcess };
 
-// Frames on their way out. The first few need no allocation.
+// Frames on their way out. Given back at the end of its life, or whenever the host has no memory for more of them: entering
+// one never fails. Pre: who enters frames has taken their translations away before.
 class FrameList {
  public:
-  FrameList() = default;
+  explicit FrameList(PhysicalMemory& phys) : phys_(phys) {}
   FrameList(const FrameList&) = delete;
   FrameList& operator=(const FrameList&) = delete;
-  // Makes room for `more` frames, so that adding them never fails.
-  void reserve_more(u64 more) {
-    if (count_ + more <= few_.size()) return;
-    if (many_.capacity() - many_.size() < more) many_.reserve(2 * (count_ + more));
-    if (many_.empty()) many_.assign(few_.begin(), few_.begin() + static_cast<std::ptrdiff_t>(count_));
+  ~FrameList() { give_back(); }
+
+  void add(PhysAddr frame) noexcept {
+    if (count_ == room()) grow();
+    slots()[count_++] = frame;
   }
-  void add(PhysAddr frame) {
-    if (count_ == few_.size()) reserve_more(1);
-    if (many_.capacity() != 0) {
-      many_.push_back(frame);
-    } else {
-      few_[count_] = frame;
-    }
-    ++count_;
-  }
-  [[nodiscard]] std::span<const PhysAddr> frames() const {
-    return many_.capacity() != 0 ? std::span(many_) : std::span(few_).first(count_);
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  // Waits for DMA in flight.
+  void give_back() noexcept {
+    phys_.unpin_and_release(std::span(slots(), count_));
+    count_ = 0;
   }
 
  private:
-  std::array<PhysAddr, 8> few_;
+  [[nodiscard]] PhysAddr* slots() { return many_ ? many_.get() : few_.data(); }
+  [[nodiscard]] std::size_t room() const { return many_ ? many_room_ : few_.size(); }
+  void grow() noexcept;
+
+  PhysicalMemory& phys_;
+  std::array<PhysAddr, 8> few_;  // enough for most, without an allocation
+  std::unique_ptr<PhysAddr[]> many_;
+  std::size_t many_room_ = 0;
   std::size_t count_ = 0;
-  std::vector<PhysAddr> many_;  // all of them, once there are more than a few
 };
 
 class Pages final : public RefCounted {
@@ -67,8 +66,7 @@ class Pages final : public RefCounted {
 
   // Pins pages [first, first + count). Errors: kFault, kNoMem, and what the backing says.
   Result<void> pin(u64 first, u64 count) IOMMUFD_EXCLUDES(mu_);
-  // Ends one use of each page; frames that nobody uses any more are appended to `out`, in which
-  // the caller has reserved room for `count`.
+  // Ends one use of each page; frames that nobody uses any more are entered into `out`.
   void unpin(u64 first, u64 count, FrameList& out) IOMMUFD_EXCLUDES(mu_);
   // Calls fn(page index, frame address, contiguous pages) for runs of physically adjacent pages of [first, first + count).
   // Pre: they are pinned, and stay so during the call.

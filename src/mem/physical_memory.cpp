@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <vector>
 
 #include "base/assert.hpp"
 #include "base/rollback.hpp"
@@ -101,10 +100,36 @@ u64 PhysicalMemory::permute(const Zone& zone, u64 position) const {
   return x;
 }
 
+void PhysicalMemory::push_locked(Queue& queue, u64 frame) {
+  Frame& f = *find_frame(frame);
+  if (f.queued) return;  // it was pinned and unpinned again while it waited
+  f.queued = true;
+  f.next = 0;
+  if (queue.size++ == 0) {
+    queue.first = frame;
+  } else {
+    find_frame(queue.last)->next = frame;
+  }
+  queue.last = frame;
+}
+
+u64 PhysicalMemory::pop_locked(Queue& queue) {
+  const u64 frame = queue.first;
+  Frame& f = *find_frame(frame);
+  f.queued = false;
+  queue.first = f.next;
+  --queue.size;
+  return frame;
+}
+
+// The state of the frame (of all frames of its unit) is there afterwards.
 Result<u64> PhysicalMemory::take_fresh_locked(std::deque<Zone>& zones) {
   for (Zone& zone : zones) {
     if (zone.next == zone.frames) continue;
-    return zone.first + permute(zone, zone.next++) * zone.unit;
+    const u64 frame = zone.first + permute(zone, zone.next) * zone.unit;
+    (void)frame_at_locked(frame);
+    ++zone.next;
+    return frame;
   }
   return Err(Errno::kNoMem);
 }
@@ -115,13 +140,12 @@ bool PhysicalMemory::adjacent_locked(u64 frame) const {
 
 // The frame that has been idle longest; its old page loses it.
 Result<u64> PhysicalMemory::take_idle_locked() {
-  for (std::size_t tries = idle_.size(); tries > 0; --tries) {
-    const u64 number = idle_.front();
-    idle_.pop_front();
+  for (u64 tries = idle_.size; tries > 0; --tries) {
+    const u64 number = pop_locked(idle_);
     Frame& f = *find_frame(number);
     if (f.pins != 0 || f.held != 0 || f.key.space == 0) continue;
     if (adjacent_locked(number) && tries > 1) {
-      idle_.push_back(number);
+      push_locked(idle_, number);
       continue;
     }
     by_key_.erase(f.key);
@@ -133,16 +157,12 @@ Result<u64> PhysicalMemory::take_idle_locked() {
 
 // Idle frames are used again once enough of them wait, or when nothing fresh is left.
 Result<u64> PhysicalMemory::take_small_locked() {
-  if (!passed_over_.empty() && !adjacent_locked(passed_over_.front())) {
-    const u64 frame = passed_over_.front();
-    passed_over_.pop_front();
-    return frame;
-  }
-  if (idle_.size() > kIdleFrames)
+  if (passed_over_.size != 0 && !adjacent_locked(passed_over_.first)) return pop_locked(passed_over_);
+  if (idle_.size > kIdleFrames)
     if (const Result<u64> idle = take_idle_locked()) return idle;
   Result<u64> fresh = take_fresh_locked(small_);
   while (fresh && adjacent_locked(*fresh)) {
-    passed_over_.push_back(*fresh);
+    push_locked(passed_over_, *fresh);
     fresh = take_fresh_locked(small_);
   }
   if (fresh) return fresh;
@@ -162,17 +182,18 @@ Result<u64> PhysicalMemory::frame_of_locked(const PageKey& key, u64 page_size) {
       return by_key_.at(key);
     }
   }
+  const auto entry = by_key_.emplace(key, 0).first;
+  Rollback forget{[&]() IOMMUFD_REQUIRES(mu_) { by_key_.erase(entry); }};
   const u64 number = IOMMUFD_TRY(take_small_locked());
-  Frame& f = frame_at_locked(number);
-  by_key_.emplace(key, number);
-  f.key = key;
+  forget.commit();
+  entry->second = number;
+  find_frame(number)->key = key;
   last_frame_ = number;
   return number;
 }
 
 void PhysicalMemory::pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) {
-  if (f.pins++ != 0) return;
-  pinned_.fetch_add(1, std::memory_order_relaxed);
+  // With a home it was unpinned a moment ago and not yet released; it is the same page, so the old way to it still holds.
   if (f.home == nullptr) {
     Home& home = homes_.try_emplace(&space, Home{Ref<AddressSpace>(space), 0}).first->second;
     ++home.frames;
@@ -180,7 +201,8 @@ void PhysicalMemory::pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) 
     f.va.store(va.raw(), std::memory_order_relaxed);
     f.direct.store(space.direct(va), std::memory_order_relaxed);
   }
-  // Else: unpinned a moment ago and not yet released; it is the same page, so the old way to it still holds.
+  if (f.pins++ != 0) return;
+  pinned_.fetch_add(1, std::memory_order_relaxed);
   f.space.store(f.home->space.get(), std::memory_order_release);
 }
 
@@ -214,35 +236,37 @@ void PhysicalMemory::unpin_locked(std::span<const PhysAddr> frames) {
   }
 }
 
-void PhysicalMemory::release_locked(std::span<const PhysAddr> frames, std::vector<Ref<AddressSpace>>& gone) {
-  for (const PhysAddr pa : frames) {
-    const u64 number = pa.raw() >> kPageShift;
+std::size_t PhysicalMemory::release_locked(std::span<const PhysAddr> frames, Ref<AddressSpace>& gone) {
+  std::size_t done = 0;
+  while (done < frames.size() && !gone) {
+    const u64 number = frames[done++].raw() >> kPageShift;
     Frame& f = *find_frame(number);
     IOMMUFD_ASSERT(f.held != 0);
     if (--f.held != 0 || f.pins != 0) continue;
     Home* home = std::exchange(f.home, nullptr);
-    if (--home->frames == 0) {
-      auto node = homes_.extract(home->space.get());
-      gone.push_back(std::move(node.mapped().space));
-    }
-    idle_.push_back(number);
+    if (--home->frames == 0) gone = std::move(homes_.extract(home->space.get()).mapped().space);
+    push_locked(idle_, number);
   }
+  return done;
 }
 
 void PhysicalMemory::unpin_and_release(std::span<const PhysAddr> frames) {
   if (frames.empty()) return;
-  std::vector<Ref<AddressSpace>> gone;  // dropped without the lock
+  Ref<AddressSpace> gone;  // dropped without the lock
+  std::size_t done = 0;
+  bool quiet = false;
   {
     const MutexLock lock(mu_);
     unpin_locked(frames);
-    if (barrier_.quiet()) {
-      release_locked(frames, gone);
-      return;
-    }
+    quiet = barrier_.quiet();
+    if (quiet) done = release_locked(frames, gone);
   }
-  barrier_.wait();
-  const MutexLock lock(mu_);
-  release_locked(frames, gone);
+  if (!quiet) barrier_.wait();
+  while (done < frames.size()) {
+    gone = nullptr;
+    const MutexLock lock(mu_);
+    done += release_locked(frames.subspan(done), gone);
+  }
 }
 
 PhysicalMemory::Location PhysicalMemory::resolve(PhysAddr pa) const {

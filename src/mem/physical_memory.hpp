@@ -78,6 +78,14 @@ class PhysicalMemory {
     Home* home = nullptr;  // owner of `space`; outlives the pin until the release
     u32 pins = 0;
     u32 held = 0;  // unpins that wait for their release
+    u64 next = 0;  // in the queue that it is in
+    bool queued = false;
+  };
+  // Frames in the order in which they came, linked through themselves: entering one allocates nothing.
+  struct Queue {
+    u64 first = 0;  // frame 0 is nobody's
+    u64 last = 0;
+    u64 size = 0;
   };
   struct Chunk {
     std::array<Frame, kChunkFrames> frames;
@@ -102,6 +110,8 @@ class PhysicalMemory {
   [[nodiscard]] std::atomic<Chunk*>* chunks() const;
   [[nodiscard]] Frame* find_frame(u64 frame) const;
   Frame& frame_at_locked(u64 frame) IOMMUFD_REQUIRES(mu_);
+  void push_locked(Queue& queue, u64 frame) IOMMUFD_REQUIRES(mu_);
+  u64 pop_locked(Queue& queue) IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] u64 permute(const Zone& zone, u64 position) const;
   Result<u64> take_fresh_locked(std::deque<Zone>& zones) IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] bool adjacent_locked(u64 frame) const IOMMUFD_REQUIRES(mu_);
@@ -109,7 +119,9 @@ class PhysicalMemory {
   Result<u64> take_small_locked() IOMMUFD_REQUIRES(mu_);
   Result<u64> frame_of_locked(const PageKey& key, u64 page_size) IOMMUFD_REQUIRES(mu_);
   void unpin_locked(std::span<const PhysAddr> frames) IOMMUFD_REQUIRES(mu_);
-  void release_locked(std::span<const PhysAddr> frames, std::vector<Ref<AddressSpace>>& gone) IOMMUFD_REQUIRES(mu_);
+  // Releases from the front of `frames` on, and stops after one that let go of the last frame of an address space: that is
+  // handed out in `gone`. Returns how many were released.
+  std::size_t release_locked(std::span<const PhysAddr> frames, Ref<AddressSpace>& gone) IOMMUFD_REQUIRES(mu_);
   void pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) IOMMUFD_REQUIRES(mu_);
 
   const PhysPolicy policy_;
@@ -121,9 +133,9 @@ class PhysicalMemory {
   std::deque<Zone> small_ IOMMUFD_GUARDED_BY(mu_);
   std::deque<Zone> huge_ IOMMUFD_GUARDED_BY(mu_);
   std::unordered_map<PageKey, u64, KeyHash> by_key_ IOMMUFD_GUARDED_BY(mu_);
-  std::deque<u64> idle_ IOMMUFD_GUARDED_BY(mu_);         // frames at their unpin, oldest first; some are pinned again
-  std::deque<u64> passed_over_ IOMMUFD_GUARDED_BY(mu_);  // fresh frames that would have made neighbours adjacent
-  u64 last_frame_ IOMMUFD_GUARDED_BY(mu_) = 0;           // handed out last
+  Queue idle_ IOMMUFD_GUARDED_BY(mu_);          // unpinned frames, oldest first; some are pinned again
+  Queue passed_over_ IOMMUFD_GUARDED_BY(mu_);   // fresh frames that would have made neighbours adjacent
+  u64 last_frame_ IOMMUFD_GUARDED_BY(mu_) = 0;  // handed out last
   std::unordered_map<AddressSpace*, Home> homes_ IOMMUFD_GUARDED_BY(mu_);
 };
 

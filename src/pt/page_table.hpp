@@ -90,7 +90,10 @@ auto PageTable<F>::create(TableArena& arena, const TableConfig& config) -> Resul
   if (!grows && covered_bits<F>(config.top_level, config.va_bits) < config.va_bits) return Err(Errno::kOpNotSupp);
   if (possible_sizes<F>(config) == 0) return Err(Errno::kInval);
   const PhysAddr root = IOMMUFD_TRY(arena.allocate());
-  return std::unique_ptr<PageTable>(new PageTable(arena, config, root));
+  Rollback undo{[&] { arena.free(root); }};
+  std::unique_ptr<PageTable> table(new PageTable(arena, config, root));
+  undo.commit();
+  return table;
 }
 
 template <PageTableFormat F>

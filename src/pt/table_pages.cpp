@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/fault_point.hpp"
 #include "base/sys.hpp"
 
 namespace iommufd::pt {
@@ -57,13 +58,6 @@ u32 TableArena::index_of(PhysAddr page) const {
   return static_cast<u32>(index);
 }
 
-bool TableArena::injected_failure() {
-  u64 left = fail_in_.load(std::memory_order_relaxed);
-  while (left != 0 && !fail_in_.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) {
-  }
-  return left == 1;
-}
-
 Result<void> TableArena::commit_locked() {
   if (u64{committed_} << kPageShift == size_) return Err(Errno::kNoMem);
   IOMMUFD_TRY(make_writable(memory_ + (u64{committed_} << kPageShift), kChunkBytes));
@@ -73,8 +67,7 @@ Result<void> TableArena::commit_locked() {
 }
 
 Result<PhysAddr> TableArena::allocate() {
-  if (injected_failure()) [[unlikely]]
-    return Err(Errno::kNoMem);
+  IOMMUFD_TRY(fault::point(Errno::kNoMem));
   u32 index = 0;
   {
     const MutexLock lock(mu_);

@@ -64,7 +64,7 @@ class TableArena {
   TableArena(const TableArena&) = delete;
   TableArena& operator=(const TableArena&) = delete;
 
-  // A zeroed page. Errors: kNoMem (arena used up, host out of memory, or an injected failure). Thread-safe.
+  // A zeroed page. A fault point. Errors: kNoMem (arena used up, host out of memory). Thread-safe.
   Result<PhysAddr> allocate() IOMMUFD_EXCLUDES(mu_);
   // Gives back a page (every page of `pages`) that nobody can reach any more. Never fails. Thread-safe.
   void free(PhysAddr page) IOMMUFD_EXCLUDES(mu_);
@@ -81,15 +81,11 @@ class TableArena {
   [[nodiscard]] u64 size() const { return size_; }
   [[nodiscard]] u64 pages_in_use() const { return in_use_.load(std::memory_order_relaxed); }
 
-  // For tests: the nth allocation from now fails (1 = the next one), once. 0: none fails.
-  void fail_allocation(u64 nth) { fail_in_.store(nth, std::memory_order_relaxed); }
-
  private:
   TableArena(const Config& config, std::byte* memory);
   [[nodiscard]] u32 index_of(PhysAddr page) const;
   [[nodiscard]] PhysAddr page_at(u32 index) const { return advance(base_, u64{index} << kPageShift); }
   Result<void> commit_locked() IOMMUFD_REQUIRES(mu_);
-  bool injected_failure();
 
   const PhysAddr base_;
   const u64 size_;
@@ -98,7 +94,6 @@ class TableArena {
   u32* const links_;         // next page of the list that a page is in; owned by the owner of the page
   const TableMemory items_;
   std::atomic<u64> in_use_{0};
-  std::atomic<u64> fail_in_{0};
 
   Mutex mu_{LockRank::kPtAlloc};
   TablePageList free_ IOMMUFD_GUARDED_BY(mu_);

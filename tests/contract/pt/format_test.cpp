@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a format says about one item must agree with itself, at every level, size and configuration.
+#include "base/fault_point.hpp"
 #include "tests/contract/pt/rig.hpp"
 
 namespace iommufd::pt::test {
@@ -138,7 +139,7 @@ TYPED_TEST(PtFormat, create_refuses_numbers_out_of_range) {
               }),
               Errno::kOpNotSupp);
   }
-  arena->fail_allocation(1);
+  fault::arm(1);
   EXPECT_EQ(refused([](TableConfig&) {}), Errno::kNoMem);
   EXPECT_EQ(arena->pages_in_use(), 0u);
 }

@@ -3,6 +3,7 @@
 // configuration, level and entry size.
 #include <algorithm>
 
+#include "base/fault_point.hpp"
 #include "tests/contract/pt/rig.hpp"
 
 namespace iommufd::pt::test {
@@ -205,9 +206,9 @@ TYPED_TEST(PtTable, failing_allocations_leave_what_mapped_says) {
     for (u64 n = 1;; ++n) {
       Rig<F> rig(config);
       const u64 va = rig.table->aperture().last / 2 + 1 - span - granule;  // in three leaf tables, around the middle
-      rig.arena->fail_allocation(n);
+      fault::arm(n);
       const Result<void> r = rig.map(va, 0, length);
-      rig.arena->fail_allocation(0);
+      fault::disarm();
       if (!r) {
         ++failures;
         ASSERT_EQ(r.error(), Errno::kNoMem);
@@ -242,7 +243,7 @@ TYPED_TEST(PtTable, root_grows_and_keeps_what_was_there) {
       for (unsigned level = config.top_level; level < F::kMaxTopLevel; ++level) {
         const u64 beyond = size_of(F::item_lg2(level + 1));
         if (F::item_lg2(level + 1) >= config.va_bits) break;
-        rig.arena->fail_allocation(1);
+        fault::arm(1);
         ASSERT_EQ(error_of(rig.map(beyond, kPageSize, kPageSize)), Errno::kNoMem);
         ASSERT_TRUE(rig.map(beyond, kPageSize, kPageSize));
         mapped.push_back(beyond);

@@ -45,18 +45,21 @@ static void killed_owner(void) {
       int fd = open_device();
       CHECK(ioctl(fd, ECHO_CLAIM) == 0);
       CHECK(write(ready[1], "r", 1) == 1);
-      if (i % 2) pause();
-      ioctl(fd, ECHO_SLEEP, 30); /* in the middle of a call, which goes on for a while */
-      _exit(0);
+      if (i % 2 == 0) ioctl(fd, ECHO_SLEEP, 30); /* in the middle of a call, which goes on for a while */
+      for (;;) pause();
     }
     char c;
     CHECK(read(ready[0], &c, 1) == 1);
     if (i % 2 == 0) usleep(2000);
     kill(pid, SIGKILL);
     CHECK(wait_for(pid) == 128 + SIGKILL);
-    if (i % 2 == 0) usleep(60000);
     int fd = open_device(); /* free, at once when it was not in a call */
-    CHECK(ioctl(fd, ECHO_CLAIM) == 0);
+    int claimed = ioctl(fd, ECHO_CLAIM) == 0;
+    for (int tries = 0; i % 2 == 0 && !claimed && tries < 1000; tries++) {
+      usleep(10000);
+      claimed = ioctl(fd, ECHO_CLAIM) == 0;
+    }
+    CHECK(claimed);
     close(fd);
     close(ready[0]);
     close(ready[1]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pt/table_pages.hpp"
+#include "base/fault_point.hpp"
 
 #include <set>
 #include <thread>
@@ -69,7 +70,7 @@ TEST(TableArena, reuse_is_newest_first_or_last_of_all) {
 
 TEST(TableArena, nth_allocation_fails_once) {
   auto arena = arena_of({.size = kChunk});
-  arena->fail_allocation(3);
+  fault::arm(3);
   std::vector<bool> worked;
   for (int i = 0; i < 5; ++i) {
     const Result<PhysAddr> page = arena->allocate();

@@ -8,6 +8,8 @@
 #include <sstream>
 #include <vector>
 
+#include "base/fault_point.hpp"
+
 namespace iommufd::pt::golden {
 namespace {
 
@@ -92,7 +94,7 @@ class Player : public TopListener, public DirtySink {
       say("read_and_clear iova={:x} len={:x} flags={} -> {} gather {:x}..{:x}", a, b, flags, r, gather.range().start,
           gather.range().last);
     } else if (std::sscanf(line.c_str(), "fail %llx", &a) == 1) {
-      arena_->fail_allocation(a);
+      fault::arm(a);
       say("fail {:x}", a);
     } else if (line.starts_with("pgsize_bitmap=")) {
       say("pgsize_bitmap={:x} aperture={:x}..{:x}", table_->pgsize_bitmap(), table_->aperture().start,
