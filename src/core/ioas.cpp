@@ -52,7 +52,7 @@ Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
     if (reserved_.overlaps(entry.start, last))
       return reject(Errno::kAddrInUse,
                     {"allowed_iovas", entry.start, "overlaps a reserved range", "iommufd-core 3.3 row 4"});
-  std::swap(allowed_, ranges);
+  allowed_.swap(ranges);
   return {};
 }
 

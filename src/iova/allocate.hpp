@@ -3,6 +3,9 @@
 // off-by-ones included, are spec iommufd-core 3.5.
 #pragma once
 
+#include <algorithm>
+#include <optional>
+
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "iova/interval_map.hpp"
@@ -24,29 +27,34 @@ Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas
 
 namespace detail {
 
-// The first used range that ends at or after `from`, as a hull of the next area and the next reserved range.
-struct Used {
-  u64 start;
-  u64 last;
-};
-
 // Result of step 2: alignment of the chosen address. kInval when it is below that of the IOAS.
 Result<u64> choose_alignment(const AllocRequest& request);
 
 // `base` rounded up to `align`, with `offset` or-ed in, if [result, result + length) fits below `last`.
 bool place(u64 base, u64 last, u64 align, u64 offset, u64 length, u64& result);
 
-// Looks in [start, last] for a gap. next_used(from) gives the first used range ending at or after `from`.
-template <class NextUsed>
-bool first_gap(u64 start, u64 last, u64 align, u64 offset, u64 length, NextUsed&& next_used, u64& result) {
-  u64 gap = start;
-  for (;;) {
-    Used used{};
-    const bool found = next_used(gap, used) && used.start <= last;
-    if (!found) return place(gap, last, align, offset, length, result);
-    if (used.start > gap && place(gap, used.start - 1, align, offset, length, result)) return true;
-    if (used.last >= last) return false;
-    gap = used.last + 1;
+// Looks in [start, last] for the first gap between areas and reserved ranges that takes the request.
+template <class Area>
+bool first_gap(u64 start, u64 last, u64 align, u64 offset, u64 length, const IntervalMap<Area>& areas,
+               const ReservedRanges& reserved, u64& result) {
+  for (u64 from = start;;) {
+    // No shorter gap can take it.
+    const std::optional<IovaRange> between = areas.next_gap(from, length);
+    if (!between || between->start > last) return false;
+    const u64 end = std::min(between->last, last);
+    u64 gap = between->start;
+    bool used_up = false;
+    for (const ReservedRanges::Range& r : reserved.ranges()) {
+      if (r.last < gap) continue;
+      if (r.start > end) break;
+      if (r.start > gap && place(gap, r.start - 1, align, offset, length, result)) return true;
+      used_up = r.last >= end;
+      if (used_up) break;
+      gap = r.last + 1;
+    }
+    if (!used_up && place(gap, end, align, offset, length, result)) return true;
+    if (end == last) return false;
+    from = end + 1;
   }
 }
 
@@ -60,25 +68,11 @@ Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas
   const u64 align = IOMMUFD_TRY(detail::choose_alignment(request));
   const u64 offset = request.hint & kPageMask;
 
-  const auto next_used = [&](u64 from, detail::Used& used) {
-    bool found = false;
-    if (const auto it = areas.find(from, ~u64{0}); it != areas.end()) {
-      used = {it->second.start, it->first};
-      found = true;
-    }
-    for (const ReservedRanges::Range& r : reserved.ranges()) {
-      if (r.last < from) continue;
-      if (!found || r.start < used.start) used = {r.start, r.last};
-      found = true;
-      break;  // ascending by start: a later one may end earlier, but the walk will meet it
-    }
-    return found;
-  };
   u64 result = 0;
   const auto look_in = [&](u64 first, u64 last) {
     u64 start = 0;
     if (!detail::place(first, last, align, offset, request.length, start)) return false;
-    return detail::first_gap(start, last, align, offset, request.length, next_used, result);
+    return detail::first_gap(start, last, align, offset, request.length, areas, reserved, result);
   };
   if (allowed.empty()) {
     if (look_in(kWindowFirst, kWindowLast)) return result;

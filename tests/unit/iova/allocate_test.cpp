@@ -2,6 +2,10 @@
 // The worked examples of iommufd-core 3.5.
 #include "iova/allocate.hpp"
 
+#include <algorithm>
+#include <random>
+#include <vector>
+
 namespace iommufd::iova {
 namespace {
 
@@ -117,6 +121,65 @@ TEST(ReservedRanges, gaps_join_touching_ranges) {
   EXPECT_TRUE(r.gaps().empty());
   r.remove(&owner);
   EXPECT_EQ(r.gaps(), (std::vector<IovaRange>{{0, kMax}}));
+}
+
+// Steps 5 to 8 of 3.5 to the letter, over a list of everything that is used.
+Result<u64> slow_allocate(u64 length, u64 hint, std::vector<IovaRange> used, const std::vector<IovaRange>& windows) {
+  const u64 align = IOMMUFD_TRY(detail::choose_alignment({length, hint, 1}));
+  const u64 offset = hint & kPageMask;
+  std::ranges::sort(used, {}, &IovaRange::start);
+  for (const IovaRange& window : windows) {
+    u64 from = 0, result = 0;
+    if (!detail::place(window.start, window.last, align, offset, length, from)) continue;
+    for (const IovaRange& u : used) {
+      if (u.last < from) continue;
+      if (u.start > window.last) break;
+      if (u.start > from && detail::place(from, u.start - 1, align, offset, length, result)) return result;
+      from = u.last + 1;
+    }
+    if (from <= window.last && detail::place(from, window.last, align, offset, length, result)) return result;
+  }
+  return Err(Errno::kNoSpc);
+}
+
+TEST(Allocate, is_what_a_walk_over_everything_finds) {
+  std::mt19937_64 random(11);
+  const auto below = [&](u64 n) { return random() % n; };
+  u64 found = 0;
+  for (int round = 0; round < 400; ++round) {
+    Areas areas;
+    ReservedRanges reserved;
+    Areas allowed;
+    std::vector<IovaRange> used, windows{{kPageSize, kMax - kPageSize}};
+    const u64 space = 64 * kPageSize;
+    for (u64 n = below(60); n > 0; --n) {
+      const u64 start = below(space), last = start + below(3 * kPageSize);
+      if (areas.overlaps(start, last)) continue;
+      areas.insert(start, last, 0);
+      used.push_back({start, last});
+    }
+    for (u64 n = below(4); n > 0; --n) {
+      const u64 start = below(space), last = start + below(9 * kPageSize);
+      reserved.add({start, last}, nullptr);
+      used.push_back({start, last});
+    }
+    if (below(2) == 0) {
+      windows.clear();
+      for (u64 start = kPageSize; start < space; start += (4 + below(9)) * kPageSize) {
+        windows.push_back({start, start + (1 + below(3)) * kPageSize + below(2)});
+        allowed.insert(windows.back().start, windows.back().last, 0);
+      }
+    }
+    for (int request = 0; request < 40; ++request) {
+      const u64 length = 1 + below(below(3) == 0 ? 12 * kPageSize : 600),
+                hint = below(4) * 0x800 + (below(3) == 0 ? 1 : 0);
+      const Result<u64> expected = slow_allocate(length, hint, used, windows);
+      ASSERT_EQ(allocate({length, hint, 1}, areas, reserved, allowed), expected)
+          << "length " << length << " hint " << hint << " round " << round;
+      found += expected ? 1 : 0;
+    }
+  }
+  EXPECT_GT(found, 1000u);
 }
 
 }  // namespace
