@@ -32,4 +32,8 @@ struct VtdConfig {
 };
 Result<std::unique_ptr<Table>> make_vtd_second_stage(TableArena& arena, const VtdConfig& config = {});
 
+// The mock IOMMU's (spec selftest-abi 5.1): every power of two from 2 KiB to 128 GiB, or 4 KiB and 1 MiB only.
+enum class MockSizes : u8 { kDefault, kHuge };
+Result<std::unique_ptr<Table>> make_mock(TableArena& arena, MockSizes sizes);
+
 }  // namespace iommufd::pt

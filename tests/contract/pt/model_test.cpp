@@ -41,6 +41,7 @@ class Model {
     if (best(va, oa, length) == 0) return Errno::kNxio;
     while (mapped < length) {
       const u64 size = best(va + mapped, oa + mapped, length - mapped);
+      if (size == 0) return Errno::kNxio;  // a rest below the smallest size
       if (overlaps(va + mapped, size)) return Errno::kAddrInUse;
       entries_[va + mapped] = {size, oa + mapped, access};
       mapped += size;

@@ -10,13 +10,14 @@
 #include <vector>
 
 #include "pt/fmt/amd_v1.hpp"
+#include "pt/fmt/mock.hpp"
 #include "pt/fmt/vtd_second_stage.hpp"
 #include "pt/page_table.hpp"
 #include "tests/contract/pt/probe_format.hpp"
 
 namespace iommufd::pt::test {
 
-using Formats = ::testing::Types<AmdV1, VtdSecondStage, Probe>;
+using Formats = ::testing::Types<AmdV1, VtdSecondStage, Mock, Probe>;
 
 struct FormatName {
   template <class F>
