@@ -44,6 +44,7 @@ enum class Errno : int {
   kNameTooLong = 36,
   kNoSys = 38,
   kLoop = 40,
+  kBadE = 52,
   kNoData = 61,
   kOverflow = 75,
   kBadFd = 77,

@@ -40,8 +40,10 @@ enum class LockRank : u8 {
   kRunProcess = 12,   // run: cache of client processes
   kRunPaths = 14,     // run: tree of paths
   kVfioDevice = 20,   // vfio: one device, its binding, its irqs
+  kSelftest = 24,     // selftest: what one access file has pinned; its devices
   kHwptList = 30,     // core: the list of HWPTs of one IOAS
   kGroup = 34,        // core: attachments of one group
+  kAccess = 36,       // core: where one access is attached
   kObjectTable = 38,  // core: ids of one context (held briefly, by the ones above)
   kDomains = 42,      // core: the domains of one IOAS (shared by map, exclusive by attach)
   kIova = 46,         // core: intervals of one IOAS; two IOASes nest in COPY, by address

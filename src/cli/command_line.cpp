@@ -44,6 +44,8 @@ Options:
   --paths VIEW          How the program sees /dev and /sys: intercept (its calls are answered),
                         mount (they are also mounted, so that chdir, getcwd and xattr work), auto
                         (mount where this machine allows it). Default: auto.
+  --selftest            Serve IOMMU_TEST_CMD on /dev/iommu, the mock devices of Linux's iommufd
+                        selftests. Default: off, and the command is ENOTTY.
   --explain             Say on stderr, for each failing ioctl, which rule failed.
   -h, --help            Print this.
 
@@ -77,7 +79,7 @@ class RunFormatter final : public CLI::Formatter {
 struct RunTexts {
   std::vector<std::string> devices;
   std::string caps = "all", memlock = "real", phys = "fragmented", pin = "auto", paths = "auto", host = "all";
-  bool noiommu = false, explain = false;
+  bool noiommu = false, selftest = false, explain = false;
   std::optional<u64> seed_dma_fault;
 };
 
@@ -90,6 +92,7 @@ void add_run_options(CLI::App& run, RunTexts& t) {
   run.add_option("--phys", t.phys);
   run.add_option("--pin", t.pin);
   run.add_option("--paths", t.paths);
+  run.add_flag("--selftest", t.selftest);
   run.add_flag("--explain", t.explain);
   // Not in the help: for tests.
   run.add_option("--seed-dma-fault", t.seed_dma_fault);
@@ -164,6 +167,7 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
     return wrong("run", mistake);
   }
   command.machine.noiommu = t.noiommu ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
+  command.machine.selftest = t.selftest ? machine::Selftest::kOn : machine::Selftest::kOff;
   command.machine.seed_dma_fault = t.seed_dma_fault;
   o.explain = t.explain ? run::Explain::kYes : run::Explain::kNo;
   if (program.empty()) {

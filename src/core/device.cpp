@@ -24,14 +24,17 @@ void let_go(Context& ctx, Use<HwptPaging> hwpt) {
 
 }  // namespace
 
-bool PhysicalDevice::can_track_dirty() const { return !is_noiommu() && iommu->can_track_dirty(); }
+bool PhysicalDevice::can_track_dirty() const {
+  return !is_noiommu() && iommu->can_track_dirty() && !dirty_tracking_off;
+}
 
-Device::Device(Ref<Context> ctx, PhysicalDevice& device) : Object(kType), ctx_(std::move(ctx)), physical_(device) {}
+Device::Device(Context& ctx, PhysicalDevice& device) : Object(kType), ctx_(ctx), physical_(device) {}
 
 Device::~Device() = default;
 
-Result<Ref<Device>> Device::bind(Ref<Context> ctx, PhysicalDevice& device) {
-  Ref<Device> self = Ref<Device>::adopt(new Device(ctx, device));
+Result<Ref<Device>> Device::bind(Ref<Context> ctx, PhysicalDevice& device, Binder binder) {
+  Ref<Device> self = Ref<Device>::adopt(new Device(*ctx, device));
+  if (binder == Binder::kDriver) self->keep_ = ctx;
   IOMMUFD_TRY(ctx->reserve(*self));
   NewObject<Device> pending(ctx, self);
   if (device.is_noiommu()) {
@@ -50,21 +53,29 @@ Result<Ref<Device>> Device::bind(Ref<Context> ctx, PhysicalDevice& device) {
 void Device::teardown() {
   if (!group_) return;
   if (!physical_.is_noiommu()) {
-    ctx_->leave_group(group_);
-    physical_.iommu->release_group(physical_.group_id, ctx_.get());
+    ctx_.leave_group(group_);
+    physical_.iommu->release_group(physical_.group_id, &ctx_);
   }
   group_ = nullptr;
 }
 
+Result<ObjectId> Device::attach(Pasid pasid, ObjectId pt_id) { return change(Change::kAttach, pasid, pt_id); }
+
+Result<ObjectId> Device::replace(Pasid pasid, ObjectId pt_id) { return change(Change::kReplace, pasid, pt_id); }
+
 Result<ObjectId> Device::attach_or_replace(Pasid pasid, ObjectId pt_id) {
-  Result<Use<Object>> found = ctx_->get_any(pt_id);
+  return change(is_attached(pasid) ? Change::kReplace : Change::kAttach, pasid, pt_id);
+}
+
+Result<ObjectId> Device::change(Change how, Pasid pasid, ObjectId pt_id) {
+  Result<Use<Object>> found = ctx_.get_any(pt_id);
   if (!found)
     return reject(Errno::kNoEnt, {"pt_id", std::to_underlying(pt_id), "no such object", "iommufd-core 5.4 row 1"});
   Use<Object> target = std::move(*found);
-  const bool replacing = group_->is_attached(*this, pasid);
+  const bool replacing = how == Change::kReplace;
   std::vector<Use<HwptPaging>> old;
   const auto finish = [&](Result<ObjectId> result) {
-    for (Use<HwptPaging>& use : old) let_go(*ctx_, std::move(use));
+    for (Use<HwptPaging>& use : old) let_go(ctx_, std::move(use));
     return result;
   };
   switch (target->type()) {
@@ -77,24 +88,26 @@ Result<ObjectId> Device::attach_or_replace(Pasid pasid, ObjectId pt_id) {
     }
     case ObjectType::kIoas: {
       const Use<Ioas> ioas = std::move(target).downcast<Ioas>();
-      return finish(replacing ? ioas->replace_auto(*ctx_, *this, pasid, old) : ioas->attach_auto(*ctx_, *this, pasid));
+      return finish(replacing ? ioas->replace_auto(ctx_, *this, pasid, old) : ioas->attach_auto(ctx_, *this, pasid));
     }
-    case ObjectType::kDevice: break;
+    case ObjectType::kDevice:
+    case ObjectType::kAccess:
+    case ObjectType::kSelftest: break;
   }
   return reject(Errno::kInval,
                 {"pt_id", std::to_underlying(pt_id), "must be an IOAS or a HWPT", "iommufd-core 5.4 row 4"});
 }
 
-void Device::detach(Pasid pasid) { let_go(*ctx_, group_->detach(*this, pasid)); }
+void Device::detach(Pasid pasid) { let_go(ctx_, group_->detach(*this, pasid)); }
 
 bool Device::is_attached(Pasid pasid) { return group_->is_attached(*this, pasid); }
 
 void Device::unbind() {
   const Ref<Device> self(*this);
-  const Ref<Context> ctx = ctx_;
+  const Ref<Context> keep = keep_;  // beyond the end of the object
   while (const std::optional<Pasid> pasid = group_->last_pasid_of(*this)) detach(*pasid);
   binder_ = {};
-  ctx->remove_when_idle(*this);
+  ctx_.remove_when_idle(*this);
 }
 
 }  // namespace iommufd::core

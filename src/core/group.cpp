@@ -19,8 +19,15 @@ constexpr const char* kSection = "iommufd-core 5.5";
 
 // A noiommu device has no hardware to program; a PASID of a device without PASIDs has none either (spec 5.5).
 void Group::program(const Device& device, Pasid pasid, HwptPaging* hwpt) {
-  if (device.physical().is_noiommu() || pasid != kRid) return;
+  if (device.physical().is_noiommu() || pasid != kRid || device.physical().port == nullptr) return;
   device.physical().port->attach(hwpt == nullptr ? nullptr : &hwpt->domain());
+}
+
+// The driver has its say before anything changes.
+Result<void> Group::ask(const Device& device, Pasid pasid, HwptPaging* hwpt) {
+  AttachHook* hook = device.physical().hook;
+  if (hook == nullptr) return {};
+  return hook->set_hwpt(pasid, hwpt);
 }
 
 bool Group::has_pasids_locked() const {
@@ -69,6 +76,8 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
     if (!physical.is_noiommu() && &hwpt.domain().owner() != physical.iommu)
       return reject(Errno::kInval,
                     {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU", kSection});
+    if (pasid != kRid && physical.max_pasids != 0 && pasid >= physical.max_pasids)
+      return reject(Errno::kInval, {"pasid", pasid, "the device has no PASID of that number", kSection});
   }
   Use<Device> device_use = Use<Device>::try_acquire(device);
   Use<HwptPaging> hwpt_use = Use<HwptPaging>::try_acquire(hwpt);
@@ -77,8 +86,11 @@ Result<void> Group::attach(Device& device, Pasid pasid, HwptPaging& hwpt) {
   Rollback forget{[&]() IOMMUFD_REQUIRES(mu_) {
     if (first) attachments_.erase(entry);
   }};
-  entry->second.hwpt = &hwpt;
-  entry->second.members.push_back({std::move(device_use), std::move(hwpt_use)});
+  Attachment& attachment = entry->second;
+  attachment.members.reserve(attachment.members.size() + 1);
+  if (first) IOMMUFD_TRY(ask(device, pasid, &hwpt));
+  attachment.hwpt = &hwpt;
+  attachment.members.push_back({std::move(device_use), std::move(hwpt_use)});
   forget.commit();
   unreserve.commit();
   program(device, pasid, &hwpt);
@@ -114,6 +126,13 @@ Result<void> Group::replace(Device& device, Pasid pasid, HwptPaging& hwpt, std::
                   {"pt_id", std::to_underlying(hwpt.id()), "the HWPT was made for another IOMMU",
                    "iommufd-core 5.7, noiommu 11"});
   old.reserve(old.size() + attachment.members.size());
+  std::size_t asked = 0;
+  Rollback ask_back{[&] {
+    for (std::size_t i = 0; i < asked; ++i)
+      static_cast<void>(ask(*attachment.members[i].device, pasid, attachment.hwpt));
+  }};
+  for (; asked < attachment.members.size(); ++asked) IOMMUFD_TRY(ask(*attachment.members[asked].device, pasid, &hwpt));
+  ask_back.commit();
   for (Attachment::Member& member : attachment.members) {
     Use<HwptPaging> use = Use<HwptPaging>::try_acquire(hwpt);
     IOMMUFD_ASSERT(use);  // the caller holds one
@@ -137,6 +156,7 @@ Use<HwptPaging> Group::detach(Device& device, Pasid pasid) {
   const auto member = std::ranges::find_if(members, [&](const auto& m) { return m.device.get() == &device; });
   if (member == members.end()) return hwpt;
   program(device, pasid, nullptr);
+  if (members.size() == 1) static_cast<void>(ask(device, pasid, nullptr));
   if (pasid == kRid) it->second.hwpt->ioas().unreserve(&device);
   std::swap(hwpt, member->hwpt);
   std::swap(self, member->device);

@@ -56,6 +56,7 @@ class Group final : public RefCounted {
   [[nodiscard]] bool has_pasids_locked() const IOMMUFD_REQUIRES(mu_);
   Result<void> check_pasid_locked(Pasid pasid, const HwptPaging& hwpt) const IOMMUFD_REQUIRES(mu_);
   static void program(const Device& device, Pasid pasid, HwptPaging* hwpt);
+  static Result<void> ask(const Device& device, Pasid pasid, HwptPaging* hwpt);
 
   iommu::Instance* const instance_;
   const u32 id_;

@@ -28,7 +28,8 @@ void HwptPaging::teardown() {
   ioas_ = {};
 }
 
-Result<NewObject<HwptPaging>> HwptPaging::create_manual(Device& device, Ioas& ioas, u32 flags, bool has_data) {
+Result<NewObject<HwptPaging>> HwptPaging::create_manual(Device& device, Ioas& ioas, u32 flags,
+                                                        const iommu::UserData& data) {
   if ((flags & ~kAllFlags) != 0)
     return reject(Errno::kOpNotSupp, {"flags", flags, "unknown bits", "iommufd-core A.1 row 5b"});
   if ((flags & kDirtyTracking) != 0 && !device.physical().can_track_dirty())
@@ -38,13 +39,10 @@ Result<NewObject<HwptPaging>> HwptPaging::create_manual(Device& device, Ioas& io
   if ((flags & kFaultIdValid) != 0 && (flags & kNestParent) != 0)
     return reject(Errno::kOpNotSupp,
                   {"flags", flags, "FAULT_ID_VALID together with NEST_PARENT", "iommufd-core A.1 row 5d"});
-  if (has_data)
-    return reject(Errno::kOpNotSupp,
-                  {"data_type", 1, "a paging HWPT of this IOMMU takes no user data", "iommufd-hwpt 4.3"});
   const iommu::DomainFlags wanted{(flags & kNestParent) != 0, (flags & kDirtyTracking) != 0, (flags & kPasid) != 0};
   Context& ctx = device.context();
   iommu::Instance& maker = device.physical().is_noiommu() ? ctx.platform().noiommu() : *device.physical().iommu;
-  std::unique_ptr<iommu::Domain> domain = IOMMUFD_TRY(maker.alloc_domain(wanted));
+  std::unique_ptr<iommu::Domain> domain = IOMMUFD_TRY(maker.alloc_domain(wanted, data));
   Use<Ioas> use = Use<Ioas>::try_acquire(ioas);
   IOMMUFD_ASSERT(use);  // the caller holds one
   NewObject<HwptPaging> hwpt =

@@ -31,8 +31,9 @@ class HwptPaging final : public Object {
   [[nodiscard]] bool pasid_compatible() const { return flags_.pasid; }
 
   // IOMMU_HWPT_ALLOC on an IOAS: allocates, adds the domain to the IOAS (which fills it), unpublished.
-  // `flags` are those of the uapi (checked here, late as in the kernel); `has_data`: the caller brought user data.
-  static Result<NewObject<HwptPaging>> create_manual(Device& device, Ioas& ioas, u32 flags, bool has_data);
+  // `flags` are those of the uapi (checked here, late as in the kernel).
+  static Result<NewObject<HwptPaging>> create_manual(Device& device, Ioas& ioas, u32 flags,
+                                                     const iommu::UserData& data);
 
  private:
   friend class Ioas;

@@ -2,9 +2,11 @@
 // Ranges, options, and GET_PA of an IOAS.
 #include "core/ioas.hpp"
 
+#include <algorithm>
+
 #include "base/assert.hpp"
 #include "base/explain.hpp"
-#include "base/rollback.hpp"
+#include "core/access.hpp"
 #include "core/ioas_detail.hpp"
 
 namespace iommufd::core {
@@ -68,9 +70,8 @@ Result<void> Ioas::reserve(const std::vector<IovaRange>& ranges, const void* own
                     {"allowed_iovas", r.start, "an allowed range lies in a range that the device or its IOMMU reserves",
                      "iommufd-core 4.8"});
   }
-  Rollback undo{[&]() IOMMUFD_REQUIRES(iova_mu_) { reserved_.remove(owner); }};
+  reserved_.make_room(ranges.size());
   for (const IovaRange& r : ranges) reserved_.add(r, owner);
-  undo.commit();
   return {};
 }
 
@@ -82,6 +83,8 @@ void Ioas::unreserve(const void* owner) {
 u64 Ioas::wanted_alignment_locked() const {
   u64 alignment = huge_pages_ ? 1 : kPageSize;
   for (const iommu::Domain* domain : domains_) alignment = std::max(alignment, domain->smallest_page());
+  if (std::ranges::any_of(accesses_, [](const IoasAccess* a) { return a->pinning() == Pinning::kAllowed; }))
+    alignment = std::max(alignment, kPageSize);
   return alignment;
 }
 

@@ -2,15 +2,19 @@
 // An I/O address space: which IOVAs are mapped to which pages, in every domain at once (spec iommufd-core 3, 4).
 //
 // Invariants
-// * Every finished area is mapped in every domain, and its pages are pinned exactly while there is a domain.
+// * Every finished area is mapped in every domain, and its pages are pinned exactly while there is a domain or an access
+//   has pinned them.
 // * An area that is being built or torn down is `busy`: it occupies its IOVA, nobody else touches it (spec 3.12).
-// * alignment_ is the largest that a domain, or "huge pages off", asks for; 1 when nothing does.
+// * An area that an access has pinned stays: UNMAP asks the accesses to unpin it first, and nobody else pins it meanwhile.
+// * alignment_ is the largest that a domain, a pinning access, or "huge pages off" asks for; 1 when nothing does.
 //
 // Locks, outermost first: hwpt_mu_ (kHwptList) the HWPTs; then, the group's lock in between; domains_mu_ (kDomains) the
 // domains: map, unmap and copy hold it shared, adding and removing a domain exclusively; iova_mu_ (kIova) the areas and
 // ranges. Pages and page tables come below.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -22,8 +26,11 @@
 #include "iova/interval_map.hpp"
 #include "iova/reserved.hpp"
 #include "mem/pages.hpp"
+#include "mem/revocable_space.hpp"
 
 namespace iommufd::core {
+
+class IoasAccess;
 
 // An IOVA that the caller fixed, or one that the IOAS chooses.
 enum class Placement : u8 { kAutomatic, kFixed };
@@ -35,7 +42,7 @@ struct MapRequest {
   Access access = Access::kNone;
 };
 
-class Ioas final : public Object {
+class Ioas final : public Object, private mem::RevocableSpace::Mapper {
  public:
   static constexpr ObjectType kType = ObjectType::kIoas;
 
@@ -114,12 +121,28 @@ class Ioas final : public Object {
   Result<void> add_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
   void remove_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
 
+  // For IoasAccess (access.hpp, spec 4.6). The access holds a use of the IOAS while it is added.
+  // Errors: kBusy (too many), kAddrInUse (alignment).
+  Result<void> add_access(IoasAccess& access) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  void remove_access(IoasAccess& access) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  // Where the nth mapping begins, in rising order, for fuzzers (selftest-abi 3.20).
+  [[nodiscard]] std::optional<u64> nth_area(u32 nth) IOMMUFD_EXCLUDES(iova_mu_);
+  // The last address of a range. Errors: kInval (length 0), kOverflow.
+  static Result<u64> check_access_range(u64 iova, u64 length);
+  Result<void> pin_access(u64 iova, u64 last, Access want, std::vector<PhysAddr>& frames) IOMMUFD_EXCLUDES(iova_mu_);
+  void unpin_access(u64 iova, u64 last) IOMMUFD_EXCLUDES(iova_mu_);
+  Result<void> read(u64 iova, std::span<std::byte> buf, mem::AddressSpace* caller) IOMMUFD_EXCLUDES(iova_mu_);
+  Result<void> write(u64 iova, std::span<const std::byte> buf, mem::AddressSpace* caller) IOMMUFD_EXCLUDES(iova_mu_);
+
  private:
   struct Area {
     Ref<mem::Pages> pages;
     u64 offset = 0;  // of the first byte, from the start of the first page of `pages`
     Access access = Access::kNone;
     bool busy = true;
+    bool no_access = false;  // being unmapped: accesses may not use it any more
+    bool revoked = false;    // its memory was taken back: no domain maps it
+    u32 pins = 0;            // by accesses
   };
   using Areas = iova::IntervalMap<Area>;
   // What an unmap took out and gives back after the DMA barrier.
@@ -128,6 +151,10 @@ class Ioas final : public Object {
   ~Ioas() override = default;
   void teardown() override;
 
+  void revoke(const mem::RevocableSpace& space) override IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+  // Enters an area, or takes one out, and tells memory that can be taken back.
+  void insert_area_locked(u64 start, u64 last, Area area) IOMMUFD_REQUIRES(iova_mu_);
+  void erase_area_locked(Areas::iterator at) IOMMUFD_REQUIRES(iova_mu_);
   Result<u64> place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) IOMMUFD_REQUIRES(iova_mu_);
   Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);
@@ -135,6 +162,28 @@ class Ioas final : public Object {
   Result<void> fill_domains_locked(u64 start, u64 last, const Area& area) IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);
+  struct UnmapWalk {
+    u64 start;
+    u64 last;
+    u64 from;    // what is below is done
+    u64& bytes;  // unmapped
+  };
+  // Unmaps up to the end, or to an area that accesses have pinned: that one.
+  Result<std::optional<IovaRange>> unmap_unpinned(UnmapWalk& walk) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
+
+  class Flight;
+  enum class AccessUse : u8 { kPin, kCopy };
+  struct AccessPiece {
+    Ref<mem::Pages> pages;
+    u64 offset = 0;
+    u64 length = 0;
+  };
+  Result<AccessPiece> piece_locked(u64 at, u64 last, Access want, AccessUse use) IOMMUFD_REQUIRES(iova_mu_);
+  void release_pin(u64 iova) IOMMUFD_EXCLUDES(iova_mu_);
+  template <class Byte, class Copy>
+  Result<void> copy_access(u64 iova, std::span<Byte> buf, Access want, Copy&& copy) IOMMUFD_EXCLUDES(iova_mu_);
+  void await_flights_locked(u64 start, u64 last) IOMMUFD_REQUIRES(iova_mu_);
+  void notify_accesses(u64 start, u64 last) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);
 
   Result<ObjectId> attach_new_locked(Context& ctx, Device& device, Pasid pasid) IOMMUFD_REQUIRES(hwpt_mu_);
   Result<void> add_hwpt_locked(HwptPaging& hwpt) IOMMUFD_REQUIRES(hwpt_mu_);
@@ -157,6 +206,9 @@ class Ioas final : public Object {
   iova::ReservedRanges reserved_ IOMMUFD_GUARDED_BY(iova_mu_);
   iova::IntervalMap<std::monostate> allowed_ IOMMUFD_GUARDED_BY(iova_mu_);
   u64 alignment_ IOMMUFD_GUARDED_BY(iova_mu_) = 1;
+  std::vector<IoasAccess*> accesses_ IOMMUFD_GUARDED_BY(iova_mu_);
+  std::vector<const IovaRange*> in_flight_ IOMMUFD_GUARDED_BY(iova_mu_);  // pins and copies of accesses, now
+  CondVar landed_;                                                        // one of them ended
 };
 
 }  // namespace iommufd::core

@@ -55,6 +55,7 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
     const MutexLock iova_lock(iova_mu_);
     done.reserve(areas_.size());
     for (const auto& [last, entry] : areas_) {
+      if (entry.value.revoked) continue;
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
       if (first) {
         IOMMUFD_TRY(entry.value.pages->pin(span.first, span.count));
@@ -82,6 +83,7 @@ void Ioas::remove_domain(iommu::Domain& domain) {
   {
     const MutexLock iova_lock(iova_mu_);
     for (const auto& [last, entry] : areas_) {
+      if (entry.value.revoked) continue;
       const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
       clear_area(entry.start, last, domain, teardown.gather);
       if (domains_.size() == 1) entry.value.pages->unpin(span.first, span.count, teardown.frames);
@@ -124,7 +126,7 @@ Result<NewObject<HwptPaging>> make_auto_hwpt(Context& ctx, Device& device, Ioas&
   iommu::Instance& maker = device.physical().is_noiommu() ? ctx.platform().noiommu() : *device.physical().iommu;
   Use<Ioas> use = Use<Ioas>::try_acquire(ioas);
   IOMMUFD_ASSERT(use);  // the caller holds one
-  std::unique_ptr<iommu::Domain> domain = IOMMUFD_TRY(maker.alloc_domain({}));
+  std::unique_ptr<iommu::Domain> domain = IOMMUFD_TRY(maker.alloc_domain({}, {}));
   return make_object<HwptPaging>(ctx, std::move(use), std::move(domain), HwptOrigin::kAutomatic, iommu::DomainFlags{});
 }
 

@@ -75,9 +75,43 @@ void Ioas::clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& ga
   domain.unmap(Iova{start}, last - start + 1, gather);
 }
 
+void Ioas::insert_area_locked(u64 start, u64 last, Area area) {
+  mem::RevocableSpace* revocable = area.pages->space().as_revocable();
+  if (revocable == nullptr) {
+    areas_.insert(start, last, std::move(area));
+    return;
+  }
+  revocable->add_mapper(*this, Ref<RefCounted>(*this));
+  Rollback remove{[&] { revocable->remove_mapper(*this); }};
+  area.revoked = area.pages->revoked();  // later than that, we are asked to remove it
+  areas_.insert(start, last, std::move(area));
+  remove.commit();
+}
+
+void Ioas::erase_area_locked(Areas::iterator at) {
+  if (mem::RevocableSpace* revocable = at->second.value.pages->space().as_revocable()) revocable->remove_mapper(*this);
+  areas_.erase(at);
+}
+
+// The areas stay; what they map is gone.
+void Ioas::revoke(const mem::RevocableSpace& space) {
+  Teardown teardown(platform_);
+  const WriteLock domains_lock(domains_mu_);
+  const MutexLock lock(iova_mu_);
+  for (auto& [last, entry] : areas_) {
+    Area& area = entry.value;
+    if (area.revoked || &area.pages->space() != &space || !area.pages->revoked()) continue;
+    area.revoked = true;
+    if (domains_.empty()) continue;
+    for (iommu::Domain* domain : domains_) clear_area(entry.start, last, *domain, teardown.gather);
+    const PageSpan span = pages_of(area.offset, last - entry.start + 1);
+    area.pages->unpin_and_release(span.first, span.count);
+  }
+}
+
 // Pins the area's pages and enters them into every domain. All or nothing.
 Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
-  if (domains_.empty()) return {};
+  if (domains_.empty() || area.revoked) return {};
   const PageSpan span = pages_of(area.offset, last - start + 1);
   Teardown teardown(platform_);
   IOMMUFD_TRY(area.pages->pin(span.first, span.count));
@@ -94,7 +128,7 @@ Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
 }
 
 void Ioas::tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown) {
-  if (domains_.empty()) return;
+  if (domains_.empty() || area.revoked) return;
   const PageSpan span = pages_of(area.offset, last - start + 1);
   for (iommu::Domain* domain : domains_) clear_area(start, last, *domain, teardown.gather);
   area.pages->unpin(span.first, span.count, teardown.frames);
@@ -106,6 +140,9 @@ Result<u64> Ioas::map(const MapRequest& request, Ref<mem::AddressSpace> space, u
     return reject(Errno::kInval, {"length", request.length, "must be 1 to 2^64 - 4097", "iommufd-core 3.4 row 6"});
   Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length,
                                                request.access, std::move(process), mode);
+  // A revocation after this finds the pages void.
+  if (const mem::RevocableSpace* revocable = pages->space().as_revocable(); revocable && revocable->is_revoked())
+    return reject(Errno::kNoDev, {"fd", 0, "the buffer is revoked", "iommufd-core 3.6 row f"});
   const u64 offset = pages->first_byte_offset();
   const Slice slice{std::move(pages), offset, request.length};
   return map_slices(request, std::span(&slice, 1));
@@ -149,7 +186,7 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
       const MutexLock lock(iova_mu_);
       const auto it = area_at(start);
       if (i < filled) tear_down_area_locked(start, it->first, it->second.value, teardown);
-      areas_.erase(it);
+      erase_area_locked(it);
     }
   }};
   {
@@ -167,13 +204,17 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
         return reject(Errno::kInval, {"src_iova", slice.offset, "a part starts off the alignment of the destination",
                                       "iommufd-core 3.7 row 13"});
       const u64 start = start_of(inserted);
-      areas_.insert(start, start + (slice.length - 1), Area{slice.pages, slice.offset, request.access, true});
+      insert_area_locked(start, start + (slice.length - 1), Area{slice.pages, slice.offset, request.access, true});
     }
   }
   for (; filled < slices.size(); ++filled) {
     const u64 start = start_of(filled);
     const Slice& slice = slices[filled];
-    const Area area{slice.pages, slice.offset, request.access, true};
+    Area area{slice.pages, slice.offset, request.access, true};
+    if (slice.pages->space().as_revocable() != nullptr) {
+      const MutexLock lock(iova_mu_);
+      area.revoked = areas_.find(start, start)->second.value.revoked;
+    }
     IOMMUFD_TRY(fill_domains_locked(start, start + (slice.length - 1), area));
   }
   undo.commit();
@@ -182,30 +223,52 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
   return iova;
 }
 
-// The loop of 3.8: areas inside [start, last], ascending. Areas that were removed stay removed when a later one fails.
+// The loop of 3.8: areas inside the range, ascending. Areas that were removed stay removed when a later one fails.
 Result<void> Ioas::unmap_range(u64 start, u64 last, u64& bytes) {
-  const ReadLock domains_lock(domains_mu_);
+  constexpr unsigned kMostRounds = 100;
   bytes = 0;
-  u64 from = start;
+  UnmapWalk walk{start, last, start, bytes};
+  unsigned rounds = 0;  // about the area at `asked`
+  u64 asked = 0;
+  for (;;) {
+    const std::optional<IovaRange> pinned = IOMMUFD_TRY(unmap_unpinned(walk));
+    if (!pinned) return {};
+    rounds = asked == pinned->start ? rounds + 1 : 1;
+    asked = pinned->start;
+    if (rounds > kMostRounds)
+      return reject(Errno::kDeadlock,
+                    {"iova", pinned->start, "an access does not unpin what it has pinned there", "iommufd-core 4.6"});
+    notify_accesses(pinned->start, pinned->last);
+  }
+}
+
+Result<std::optional<IovaRange>> Ioas::unmap_unpinned(UnmapWalk& walk) {
+  const ReadLock domains_lock(domains_mu_);
   Area area;  // pages are let go without the lock
   for (;;) {
     u64 first = 0;
     u64 end = 0;
     {
       const MutexLock lock(iova_mu_);
-      const auto it = areas_.find(from, last);
-      if (it == areas_.end()) return {};
-      if (it->second.value.busy)
-        return reject(Errno::kBusy,
-                      {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 3.8"});
-      if (it->second.start < start || it->first > last)
-        return reject(Errno::kNoEnt, {"iova", it->second.start,
-                                      "a mapping is only partly inside the range; it is unmapped whole or not at all",
-                                      "iommufd-core 3.8"});
-      it->second.value.busy = true;
+      const auto it = areas_.find(walk.from, walk.last);
+      if (it == areas_.end()) return std::nullopt;
       first = it->second.start;
       end = it->first;
-      area = it->second.value;
+      Area& found = it->second.value;
+      if (found.busy)
+        return reject(Errno::kBusy, {"iova", first, "another call is mapping or unmapping there", "iommufd-core 3.8"});
+      if (first < walk.start || end > walk.last)
+        return reject(Errno::kNoEnt,
+                      {"iova", first, "a mapping is only partly inside the range; it is unmapped whole or not at all",
+                       "iommufd-core 3.8"});
+      if (found.pins != 0) {
+        found.no_access = true;
+        await_flights_locked(first, end);
+        return IovaRange{first, end};
+      }
+      found.busy = true;
+      await_flights_locked(first, end);
+      area = found;
     }
     {
       Teardown teardown(platform_);
@@ -213,12 +276,12 @@ Result<void> Ioas::unmap_range(u64 start, u64 last, u64& bytes) {
     }
     {
       const MutexLock lock(iova_mu_);
-      areas_.erase(areas_.find(first, first));
+      erase_area_locked(areas_.find(first, first));
     }
     area.pages = nullptr;
-    bytes += end - first + 1;
-    if (end == last) return {};
-    from = end + 1;
+    walk.bytes += end - first + 1;
+    if (end == walk.last) return std::nullopt;
+    walk.from = end + 1;
   }
 }
 

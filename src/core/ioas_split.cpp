@@ -13,14 +13,20 @@ Result<void> Ioas::split_after(u64 last) {
   // The first byte of a mapping counts as no place to cut (quirk Q15).
   if (it == areas_.end() || it->first == last || it->second.start == last) return {};
   Area& area = it->second.value;
-  if (area.busy)
+  if (area.busy || area.no_access)
     return reject(Errno::kBusy,
                   {"iova", it->second.start, "another call is mapping or unmapping there", "iommufd-core 4.7 row 3"});
+  if (area.pages->backing() == mem::Backing::kDmaBuf)
+    return reject(Errno::kOpNotSupp,
+                  {"iova", it->second.start, "memory of a device is not split", "iommufd-core 4.7 row 4"});
   const u64 right = last + 1;
   const u64 offset = area.offset + (right - it->second.start);
   if (!is_aligned(right | offset, alignment_))
     return reject(Errno::kInval,
                   {"iova", right, "a mapping is split at the IOVA alignment only", "iommufd-core 4.7 row 5"});
+  if (area.pins != 0)
+    return reject(Errno::kInval,
+                  {"iova", it->second.start, "an access has pinned a part of it", "iommufd-core 4.7 row 7"});
   if (!domains_.empty() && huge_pages_)
     return reject(Errno::kInval,
                   {"iova", right, "page tables may hold large entries, which are not split", "iommufd-core 4.7 row 8"});

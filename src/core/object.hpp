@@ -13,7 +13,7 @@
 
 namespace iommufd::core {
 
-enum class ObjectType : u8 { kDevice, kHwptPaging, kIoas };
+enum class ObjectType : u8 { kDevice, kHwptPaging, kIoas, kAccess, kSelftest };
 
 class Object : public RefCounted {
  public:

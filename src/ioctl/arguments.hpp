@@ -39,7 +39,7 @@ class Arguments {
 // The start of an argument, read in one go: as much of `want` bytes as lies in the page of `at`.
 class ArgumentBytes {
  public:
-  static constexpr std::size_t kLargest = 64;
+  static constexpr std::size_t kLargest = 72;
 
   // Reads once. `want` is the size of the largest form of the struct, at most kLargest.
   ArgumentBytes(Call& call, UserVa at, std::size_t want);

@@ -13,14 +13,21 @@
 
 namespace iommufd::ioctl {
 
+class AccessFile;
+class BufferFile;
 class File;
 class IommuFile;
+
+enum class CloseOnExec : u8 { kNo, kYes };
 
 // A system call on one of our files.
 class Call : public mem::Caller {
  public:
   // The File behind a descriptor number of the caller; null when it is somebody else's file. Errors: kBadf.
   virtual Result<Ref<File>> resolve(int fd) = 0;
+  // Gives the caller a descriptor of `file`, a new file that has no path; `name` is what links in /proc/PID/fd say. When
+  // it cannot be had, the file is released. Errors: kMFile, kNFile, kNoMem, kNoSpc.
+  virtual Result<int> install(Ref<File> file, const char* name, CloseOnExec close_on_exec) = 0;
   // "COMM:PID" of the caller, for messages.
   virtual std::string describe() = 0;
 };
@@ -47,6 +54,9 @@ class File : public RefCounted {
   [[nodiscard]] virtual const char* command_name(u32 /*cmd*/) const { return nullptr; }
   // This file as an open of /dev/iommu; null when it is something else.
   virtual IommuFile* as_iommu() { return nullptr; }
+  // The same for the files of the test ABI (test_files.hpp).
+  virtual AccessFile* as_access() { return nullptr; }
+  virtual BufferFile* as_buffer() { return nullptr; }
   // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.
   virtual void release() = 0;
 };

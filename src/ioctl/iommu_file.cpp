@@ -10,6 +10,7 @@
 #include "base/explain.hpp"
 #include "ioctl/arguments.hpp"
 #include "ioctl/iommu_commands.hpp"
+#include "ioctl/iommu_test.hpp"
 #include "ioctl/iommu_vfio_compat.hpp"
 
 namespace iommufd::ioctl {
@@ -17,19 +18,33 @@ namespace {
 
 using Context = core::Context;
 
+// What a command runs on.
+struct Host {
+  const Ref<Context>& ctx;
+  selftest::World* world;
+};
+
 struct Command {
   const char* name = nullptr;
   u32 code = 0;
   std::size_t size = 0;
   std::size_t min_size = 0;
-  Result<void> (*run)(Context& ctx, Call& call, UserVa at, std::size_t user_size, ArgumentBytes& bytes) = nullptr;
+  // The value of the ioctl.
+  Result<s64> (*run)(const Host& host, Call& call, UserVa at, std::size_t user_size, ArgumentBytes& bytes) = nullptr;
 };
 
 template <class T, auto kHandler>
-Result<void> run_command(Context& ctx, Call& call, UserVa at, std::size_t user_size, ArgumentBytes& bytes) {
+Result<s64> run_command(const Host& host, Call& call, UserVa at, std::size_t user_size, ArgumentBytes& bytes) {
   Arguments<T> arguments(call, at, user_size);
   IOMMUFD_TRY(bytes.copy(user_size, std::as_writable_bytes(std::span(&arguments.cmd, 1))));
-  return kHandler(ctx, arguments);
+  IOMMUFD_TRY(kHandler(*host.ctx, arguments));
+  return 0;
+}
+
+Result<s64> run_test(const Host& host, Call& call, UserVa at, std::size_t user_size, ArgumentBytes& bytes) {
+  Arguments<abi::TestCmd> arguments(call, at, user_size);
+  IOMMUFD_TRY(bytes.copy(user_size, std::as_writable_bytes(std::span(&arguments.cmd, 1))));
+  return test_command({host.ctx, *host.world, arguments});
 }
 
 template <class T, auto kHandler>
@@ -72,13 +87,25 @@ constexpr std::array<Command, kCount> make_table() {
 }
 constexpr std::array<Command, kCount> kTable = make_table();
 
-const Command* slot_of(u32 cmd) {
+enum class TestAbi : u8 { kOff, kOn };
+
+// The table of a kernel with the test ABI is longer.
+constexpr u32 kTestNumber = abi::kIommuTestCommand & 0xff;
+constexpr Command kTestCommand{"IOMMU_TEST_CMD", abi::kIommuTestCommand, sizeof(abi::TestCmd), abi::TestCmd::kMinSize,
+                               run_test};
+constexpr Command kHole{};
+static_assert(sizeof(abi::TestCmd) <= ArgumentBytes::kLargest);
+
+const Command* slot_of(u32 cmd, TestAbi test) {
   const u32 nr = cmd & 0xff;
-  return nr < kFirst || nr >= kFirst + kCount ? nullptr : &kTable[nr - kFirst];
+  if (nr < kFirst) return nullptr;
+  if (nr < kFirst + kCount) return &kTable[nr - kFirst];
+  if (test == TestAbi::kOff || nr > kTestNumber) return nullptr;
+  return nr == kTestNumber ? &kTestCommand : &kHole;
 }
 
 // The order of 1.3. An unknown number below the table's end still needs a readable `size`.
-Result<s64> run_slot(Context& ctx, Call& call, const Command& slot, u32 cmd, u64 arg) {
+Result<s64> run_slot(const Host& host, Call& call, const Command& slot, u32 cmd, u64 arg) {
   const UserVa at{arg};
   ArgumentBytes bytes(call, at, std::max(slot.size, sizeof(u32)));
   const Result<u32> user_size = bytes.size();
@@ -89,14 +116,13 @@ Result<s64> run_slot(Context& ctx, Call& call, const Command& slot, u32 cmd, u64
   if (*user_size < slot.min_size)
     return reject(Errno::kInval,
                   {"size", *user_size, "is smaller than the smallest form of the struct", "iommufd-core 1.4"});
-  IOMMUFD_TRY(slot.run(ctx, call, at, *user_size, bytes));
-  return 0;
+  return slot.run(host, call, at, *user_size, bytes);
 }
 
 }  // namespace
 
 const char* IommuFile::command_name(u32 cmd) const {
-  const Command* slot = slot_of(cmd);
+  const Command* slot = slot_of(cmd, world_ == nullptr ? TestAbi::kOff : TestAbi::kOn);
   if (slot == nullptr) return vfio_container_command_name(cmd);
   return slot->code != cmd ? nullptr : slot->name;
 }
@@ -104,8 +130,9 @@ const char* IommuFile::command_name(u32 cmd) const {
 Result<s64> IommuFile::ioctl(Call& call, u32 cmd, u64 arg) {
   // Allocation failures anywhere below are caught once, here: state changes go through guards.
   try {
-    const Command* slot = slot_of(cmd);
-    return slot == nullptr ? vfio_container_ioctl(*ctx_, call, cmd, arg) : run_slot(*ctx_, call, *slot, cmd, arg);
+    const Command* slot = slot_of(cmd, world_ == nullptr ? TestAbi::kOff : TestAbi::kOn);
+    return slot == nullptr ? vfio_container_ioctl(*ctx_, call, cmd, arg)
+                           : run_slot({ctx_, world_}, call, *slot, cmd, arg);
   } catch (const std::bad_alloc&) {
     return reject(Errno::kNoMem, {"memory", 0, "the host is out of memory", "iommufd-core 3.4 row 7"});
   } catch (const std::length_error&) {

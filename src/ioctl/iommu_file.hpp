@@ -8,11 +8,17 @@
 #include "core/context.hpp"
 #include "ioctl/file.hpp"
 
+namespace iommufd::selftest {
+class World;
+}  // namespace iommufd::selftest
+
 namespace iommufd::ioctl {
 
 class IommuFile final : public File {
  public:
-  explicit IommuFile(iommu::Platform& platform) : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)) {}
+  // With a `world` the test ABI is there too (IOMMU_TEST_CMD); it outlives the file.
+  explicit IommuFile(iommu::Platform& platform, selftest::World* world = nullptr)
+      : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)), world_(world) {}
 
   Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
   // read() and write() have no implementation here: kInval.
@@ -28,6 +34,7 @@ class IommuFile final : public File {
 
  private:
   const Ref<core::Context> ctx_;
+  selftest::World* const world_;  // null: no test ABI
 };
 
 }  // namespace iommufd::ioctl

@@ -39,8 +39,11 @@ Result<void> hwpt_alloc(core::Context& ctx, Arguments<abi::HwptAlloc>& a) {
   switch ((*target)->type()) {
     case core::ObjectType::kIoas: {
       const core::Use<core::Ioas> ioas = std::move(*target).downcast<core::Ioas>();
+      const iommu::UserData data{cmd.data_type, cmd.data_len, [&](std::span<std::byte> to) {
+                                   return a.call().memory()->read(UserVa{cmd.data_uptr}, to);
+                                 }};
       core::NewObject<core::HwptPaging> hwpt =
-          IOMMUFD_TRY(core::HwptPaging::create_manual(*device, *ioas, cmd.flags, cmd.data_len != 0));
+          IOMMUFD_TRY(core::HwptPaging::create_manual(*device, *ioas, cmd.flags, data));
       // Fault queues come later: no id names one.
       if ((cmd.flags & abi::HwptAlloc::kFaultIdValid) != 0)
         return reject(Errno::kNoEnt, {"fault_id", cmd.fault_id, "must be a fault queue", "iommufd-core A.1 row 9"});
@@ -52,7 +55,9 @@ Result<void> hwpt_alloc(core::Context& ctx, Arguments<abi::HwptAlloc>& a) {
     case core::ObjectType::kHwptPaging:
       return reject(Errno::kOpNotSupp,
                     {"pt_id", cmd.pt_id, "the IOMMU of this device has no nested tables", "iommufd-core A.1 row 6a"});
-    case core::ObjectType::kDevice: break;
+    case core::ObjectType::kDevice:
+    case core::ObjectType::kAccess:
+    case core::ObjectType::kSelftest: break;
   }
   return reject(Errno::kInval, {"pt_id", cmd.pt_id, "must be an IOAS", "iommufd-core A.1 row 8"});
 }
@@ -85,7 +90,7 @@ Result<void> get_hw_info(core::Context& ctx, Arguments<abi::HwInfo>& a) {
   }
   cmd.data_len = static_cast<u32>(info.payload.size());
   cmd.data_type = info.type;
-  cmd.out_max_pasid_log2 = 0;
+  cmd.out_max_pasid_log2 = device->physical().pasid_bits;
   cmd.out_capabilities =
       abi::HwInfo::kCapAtsNotSupported | (device->physical().can_track_dirty() ? abi::HwInfo::kCapDirtyTracking : 0);
   return a.reply();

@@ -7,6 +7,7 @@
 #include "base/explain.hpp"
 #include "core/ioas.hpp"
 #include "ioctl/iommu_commands.hpp"
+#include "ioctl/test_files.hpp"
 #include "mem/file_space.hpp"
 
 namespace iommufd::ioctl {
@@ -47,6 +48,15 @@ Result<void> check_below_max(const char* field, u64 value) {
 Result<void> check_reserved(u32 value) {
   if (value != 0) return reject(Errno::kOpNotSupp, {"__reserved", value, "must be 0", "iommufd-core 2"});
   return {};
+}
+
+// MAP_FILE of a stand-in for a dma-buf (3.6, rows a and f).
+Result<u64> map_buffer(core::Ioas& ioas, const core::MapRequest& request, const BufferFile& file, u64 start, u64 last,
+                       Call& call) {
+  const Ref<selftest::Buffer>& buffer = file.buffer();
+  if (last >= buffer->size())
+    return reject(Errno::kInval, {"length", request.length, "reaches past the buffer", "iommufd-core 3.6 row a"});
+  return ioas.map(request, buffer, start, call.process(), mem::ChargeMode::kExempt);
 }
 
 }  // namespace
@@ -130,10 +140,14 @@ Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a) {
   u64 last = 0;
   if (__builtin_add_overflow(cmd.start, cmd.length - 1, &last))
     return reject(Errno::kOverflow, {"start", cmd.start, "start + length wraps", "iommufd-core 3.6 row 6"});
+  const core::MapRequest request{cmd.iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
+  if (Result<Ref<File>> ours = a.call().resolve(cmd.fd); ours && *ours && (*ours)->as_buffer() != nullptr) {
+    cmd.iova = IOMMUFD_TRY(map_buffer(*ioas, request, *(*ours)->as_buffer(), cmd.start, last, a.call()));
+    return a.reply();
+  }
   Result<Fd> file = a.call().descriptor(cmd.fd);
   if (!file || (::fcntl(file->get(), F_GETFL) & O_PATH) != 0)
     return reject(Errno::kBadf, {"fd", static_cast<u64>(cmd.fd), "must be an open file", "iommufd-core 3.6 row 8"});
-  const core::MapRequest request{cmd.iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
   cmd.iova = IOMMUFD_TRY(ioas->map(request, make_ref<mem::FileSpace>(std::move(*file)), cmd.start, a.call().process(),
                                    ctx.charge_mode(a.call())));
   return a.reply();

@@ -47,6 +47,7 @@ std::string_view kind_name(Kind kind) {
     case Kind::kNone: return "none";
     case Kind::kAmd: return "amd";
     case Kind::kVtd: return "vtd";
+    case Kind::kMock: return "mock";
   }
   return "?";
 }
@@ -60,7 +61,10 @@ std::optional<Kind> parse_kind(std::string_view name) {
 Instance::Instance(Kind kind, std::string name, pt::TableArena& arena)
     : kind_(kind), name_(std::move(name)), arena_(arena) {}
 
-Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags) {
+Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags, const UserData& data) {
+  if (data.length != 0)
+    return reject(Errno::kOpNotSupp,
+                  {"data_type", data.type, "a paging HWPT of this IOMMU takes no user data", "iommufd-hwpt 4.3"});
   // Nesting and PASIDs are capabilities that none of these IOMMUs reports.
   if (flags.nest_parent || flags.pasid || (flags.dirty_tracking && !can_track_dirty()))
     return reject(Errno::kOpNotSupp,
@@ -70,6 +74,7 @@ Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags)
     case Kind::kNone:
     case Kind::kAmd: table = IOMMUFD_TRY(pt::make_amd_v1(arena_)); break;
     case Kind::kVtd: table = IOMMUFD_TRY(pt::make_vtd_second_stage(arena_, kVtdTable)); break;
+    case Kind::kMock: return Err(Errno::kOpNotSupp);  // its own class makes them
   }
   const IovaRange aperture = table->aperture();
   return std::make_unique<Domain>(*this, arena_, std::move(table), aperture,
@@ -80,6 +85,7 @@ HwInfo Instance::hw_info() const {
   switch (kind_) {
     case Kind::kNone: return {};
     case Kind::kAmd: return {kHwInfoAmd, words(kAmdEfr, u64{0})};
+    case Kind::kMock: return {};
     case Kind::kVtd: return {kHwInfoIntelVtd, words(u64{0}, kVtdCap, kVtdEcap)};  // first word: flags and reserved
   }
   return {};

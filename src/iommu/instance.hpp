@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,9 +22,10 @@
 
 namespace iommufd::iommu {
 
-enum class Kind : u8 { kNone, kAmd, kVtd };
+// kMock is the IOMMU of the kernel's selftests (src/selftest).
+enum class Kind : u8 { kNone, kAmd, kVtd, kMock };
 
-std::string_view kind_name(Kind kind);             // "none", "amd", "vtd"
+std::string_view kind_name(Kind kind);             // "none", "amd", "vtd", "mock"
 std::optional<Kind> parse_kind(std::string_view);  // of a device specification
 
 // Flags of IOMMU_HWPT_ALLOC as drivers see them (FAULT_ID_VALID is the core's).
@@ -39,28 +41,41 @@ struct HwInfo {
   std::vector<std::byte> payload;
 };
 
+// User data of IOMMU_HWPT_ALLOC, for the driver of the IOMMU to make sense of.
+struct UserData {
+  u32 type = 0;
+  u32 length = 0;  // bytes; 0: there is none
+  // Copies the first bytes of it. Errors: kFault.
+  std::function<Result<void>(std::span<std::byte>)> read;
+};
+
 class Instance {
  public:
   // `name` as under /sys/class/iommu: "ivhd0", "dmar0".
   Instance(Kind kind, std::string name, pt::TableArena& arena);
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
+  virtual ~Instance() = default;
 
   [[nodiscard]] Kind kind() const { return kind_; }
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  // A domain as this IOMMU's driver would make it. Errors: kOpNotSupp (a flag it lacks), kNoMem.
-  Result<std::unique_ptr<Domain>> alloc_domain(const DomainFlags& flags);
-  [[nodiscard]] HwInfo hw_info() const;
+  // A domain as this IOMMU's driver would make it. Errors: kOpNotSupp (a flag or user data that it does not know), kNoMem;
+  // kInval, kFault (user data).
+  virtual Result<std::unique_ptr<Domain>> alloc_domain(const DomainFlags& flags, const UserData& data);
+  [[nodiscard]] virtual HwInfo hw_info() const;
   // Whether its page-table walker sets dirty bits.
   [[nodiscard]] bool can_track_dirty() const { return kind_ != Kind::kNone; }
   // IOVA that devices behind it must not use: the MSI window.
-  [[nodiscard]] std::vector<IovaRange> reserved_regions() const;
+  [[nodiscard]] virtual std::vector<IovaRange> reserved_regions() const;
 
   // DMA ownership of group `group`: one owner, several claims. Errors: kPerm when somebody else owns it.
   Result<void> claim_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
   void release_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool owns_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
+
+ protected:
+  [[nodiscard]] pt::TableArena& arena() const { return arena_; }
 
  private:
   struct Claim {

@@ -18,6 +18,8 @@ class ReservedRanges {
     const void* owner;
   };
 
+  // The next `more` add() need no memory.
+  void make_room(std::size_t more) { ranges_.reserve(ranges_.size() + more); }
   void add(IovaRange range, const void* owner) {
     const auto at = std::ranges::upper_bound(ranges_, range.start, {}, &Range::start);
     ranges_.insert(at, {range.start, range.last, owner});

@@ -45,6 +45,7 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
                     "outside 3 GiB to 4 GiB and below 64 TiB",
                     errno_name(platform.error())));
   machine->platform_ = std::move(*platform);
+  if (spec.selftest == Selftest::kOn) machine->selftest_ = std::make_unique<selftest::World>(*machine->platform_);
   for (const DeviceSpec& device : spec.devices)
     if (const auto added = machine->add(device); !added) return std::unexpected(added.error());
   if (spec.seed_dma_fault)

@@ -20,6 +20,7 @@
 #include "models/poller.hpp"
 #include "models/registry.hpp"
 #include "pci/function.hpp"
+#include "selftest/world.hpp"
 #include "vfio/device.hpp"
 #include "vfio/registry.hpp"
 
@@ -45,6 +46,8 @@ class Machine {
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
   [[nodiscard]] std::span<const std::unique_ptr<iommu::Instance>> iommus() const { return iommus_; }
   [[nodiscard]] models::Poller& poller() { return poller_; }
+  // Null: no test ABI.
+  [[nodiscard]] selftest::World* selftest() { return selftest_.get(); }
   [[nodiscard]] NoiommuMode noiommu_mode() const { return noiommu_; }
   // Some device has registers that a client may map: somebody has to look at them.
   [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
@@ -58,6 +61,7 @@ class Machine {
   const NoiommuMode noiommu_;
   FaultReport faults_;
   std::unique_ptr<iommu::Platform> platform_;
+  std::unique_ptr<selftest::World> selftest_;
   std::vector<std::unique_ptr<iommu::Instance>> iommus_;
   models::Poller poller_;
   vfio::Registry registry_;

@@ -36,11 +36,15 @@ struct PhysSpec {
 // --enable-unsafe-noiommu-mode: without it the probe of a device with IommuKind::kNone fails, as in the kernel.
 enum class NoiommuMode : u8 { kOff, kOn };
 
+// --selftest: the test ABI of the kernel's iommufd selftests.
+enum class Selftest : u8 { kOff, kOn };
+
 // Everything that the machine is made of.
 struct MachineSpec {
   std::vector<DeviceSpec> devices;  // every one with an address
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
+  Selftest selftest = Selftest::kOff;
   // Hidden option --seed-dma-fault=N, for tests of clients: the N-th write (from 1) that each device does by DMA has one
   // bit flipped.
   std::optional<u64> seed_dma_fault;

@@ -37,6 +37,8 @@ enum class Backing : u8 {
   kDmaBuf,   // memory of a device, by offset: mapped, but neither copied nor charged
 };
 
+class RevocableSpace;
+
 class AddressSpace : public RefCounted {
  public:
   // Copies between client memory and `buf`. Returns how many bytes were moved before the first page that cannot be
@@ -57,6 +59,13 @@ class AddressSpace : public RefCounted {
   virtual std::byte* direct(UserVa va) = 0;
 
   [[nodiscard]] virtual Backing backing() const { return Backing::kProcess; }
+  // Equal for two objects that are ways to the same memory.
+  [[nodiscard]] virtual u64 memory_id() const { return id(); }
+
+  // Changes each time its owner takes the memory back: what was mapped before is void from then on (spec 3.6, dma-buf).
+  [[nodiscard]] virtual u64 generation() const { return 0; }
+  // This memory as one that can be taken back; null when it cannot.
+  virtual RevocableSpace* as_revocable() { return nullptr; }
 
   // Unique for the life of the program, never reused.
   [[nodiscard]] u64 id() const { return id_; }

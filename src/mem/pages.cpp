@@ -2,6 +2,7 @@
 #include "mem/pages.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 #include "base/assert.hpp"
@@ -34,6 +35,7 @@ Pages::Pages(PhysicalMemory& phys, Ref<AddressSpace> space, u64 start, u64 lengt
       page_count_(div_round_up((start & kPageMask) + length, kPageSize)),
       access_(access),
       mode_(mode),
+      generation_(space_->generation()),
       process_(std::move(process)) {}
 
 Pages::~Pages() {
@@ -56,7 +58,8 @@ namespace {
 // The account that is charged by a mode; null when none is.
 Account* account_of(Process& process, ChargeMode mode) {
   switch (mode) {
-    case ChargeMode::kNone: return nullptr;
+    case ChargeMode::kNone:
+    case ChargeMode::kExempt: return nullptr;
     case ChargeMode::kUser: return &process.user_locked();
     case ChargeMode::kProcess: return &process.vm_locked();
   }
@@ -66,6 +69,7 @@ Account* account_of(Process& process, ChargeMode mode) {
 }  // namespace
 
 Result<void> Pages::charge_locked(u64 pages) {
+  if (mode_ == ChargeMode::kExempt) return {};
   if (Account* account = account_of(*process_, mode_))
     IOMMUFD_TRY(account->charge(pages, IOMMUFD_TRY(process_->memlock_limit())));
   process_->vm_pinned().charge_unlimited(pages);
@@ -74,6 +78,7 @@ Result<void> Pages::charge_locked(u64 pages) {
 }
 
 void Pages::uncharge_locked(u64 pages) {
+  if (mode_ == ChargeMode::kExempt) return;
   if (Account* account = account_of(*process_, mode_)) account->uncharge(pages);
   process_->vm_pinned().uncharge(pages);
   pinned_ -= pages;
@@ -163,6 +168,75 @@ void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
 void Pages::unpin(u64 first, u64 count, FrameList& out) {
   const MutexLock lock(mu_);
   drop_locked(first, count, out);
+}
+
+void Pages::unpin_and_release(u64 first, u64 count) {
+  FrameList frames(phys_);
+  unpin(first, count, frames);
+}
+
+std::optional<PhysAddr> Pages::join(u64 page) {
+  const MutexLock lock(mu_);
+  if (state_.users.empty() || state_.users[page] == 0) return std::nullopt;
+  ++state_.users[page];
+  return state_.frames[page];
+}
+
+namespace {
+
+Result<void> copy_at(AddressSpace& space, UserVa va, std::span<std::byte> buf) { return space.read(va, buf); }
+Result<void> copy_at(AddressSpace& space, UserVa va, std::span<const std::byte> buf) { return space.write(va, buf); }
+
+Result<void> copy_at(const PhysicalMemory::Location& at, std::span<std::byte> buf) {
+  if (at.direct == nullptr) return copy_at(*at.space, at.va, buf);
+  std::memcpy(buf.data(), at.direct, buf.size());
+  return {};
+}
+Result<void> copy_at(const PhysicalMemory::Location& at, std::span<const std::byte> buf) {
+  if (at.direct == nullptr) return copy_at(*at.space, at.va, buf);
+  std::memcpy(at.direct, buf.data(), buf.size());
+  return {};
+}
+
+}  // namespace
+
+template <class Byte>
+Result<void> Pages::copy_in_page(u64 offset, std::span<Byte> part) {
+  const u64 page = offset >> kPageShift;
+  const u64 base = start_ & ~kPageMask;
+  if (const std::optional<PhysAddr> frame = join(page)) {
+    const Rollback end_use{[&] { unpin_and_release(page, 1); }};
+    // Outside of a DMA transaction, but the pin that was just taken keeps the frame.
+    return copy_at(phys_.resolve(advance(*frame, offset & kPageMask)), part);
+  }
+  if (space_->backing() == Backing::kFile) {
+    std::vector<PageRun> runs;
+    IOMMUFD_TRY(space_->populate(UserVa{base + page * kPageSize}, 1, Access::kRead, runs));
+  }
+  return copy_at(*space_, UserVa{base + offset}, part);
+}
+
+template <class Byte>
+Result<void> Pages::copy(u64 offset, std::span<Byte> buf, AddressSpace* caller) {
+  if (space_->backing() == Backing::kDmaBuf)
+    return reject(Errno::kInval, {"iova", offset, "memory of a device cannot be copied", "iommufd-core 4.6"});
+  const bool own = caller != nullptr && caller->memory_id() == space_->memory_id();
+  if (own) return copy_at(*caller, UserVa{(start_ & ~kPageMask) + offset}, buf);
+  while (!buf.empty()) {
+    const std::size_t n = std::min<u64>(buf.size(), kPageSize - (offset & kPageMask));
+    IOMMUFD_TRY(copy_in_page(offset, buf.first(n)));
+    offset += n;
+    buf = buf.subspan(n);
+  }
+  return {};
+}
+
+Result<void> Pages::read(u64 offset, std::span<std::byte> buf, AddressSpace* caller) {
+  return copy(offset, buf, caller);
+}
+
+Result<void> Pages::write(u64 offset, std::span<const std::byte> buf, AddressSpace* caller) {
+  return copy(offset, buf, caller);
 }
 
 }  // namespace iommufd::mem

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/ref.hpp"
@@ -23,8 +24,9 @@
 
 namespace iommufd::mem {
 
-// Who is charged for pinned pages: fixed when the pages object is made (spec 4.4).
-enum class ChargeMode : u8 { kNone, kUser, kProcess };
+// Who is charged for pinned pages: fixed when the pages object is made (spec 4.4). kNone counts in VmPin and has no limit;
+// kExempt counts nowhere (memory of devices).
+enum class ChargeMode : u8 { kNone, kUser, kProcess, kExempt };
 
 // Frames on their way out. Given back at the end of its life, or whenever the host has no memory for more of them: entering
 // one never fails. Pre: who enters frames has taken their translations away before.
@@ -68,6 +70,13 @@ class Pages final : public RefCounted {
   Result<void> pin(u64 first, u64 count) IOMMUFD_EXCLUDES(mu_);
   // Ends one use of each page; frames that nobody uses any more are entered into `out`.
   void unpin(u64 first, u64 count, FrameList& out) IOMMUFD_EXCLUDES(mu_);
+  // The same, and gives the frames back. Never fails.
+  void unpin_and_release(u64 first, u64 count) IOMMUFD_EXCLUDES(mu_);
+  // Copies bytes from (to) `offset`, counted from the start of page 0. Pages that are pinned are reached as they are pinned,
+  // others as they are now; memory of `caller` himself (null: nobody's) by his addresses. Errors: kFault, kInval (a file
+  // that is too short or of the wrong kind, memory of a device). What was copied before an error stays copied.
+  Result<void> read(u64 offset, std::span<std::byte> buf, AddressSpace* caller) IOMMUFD_EXCLUDES(mu_);
+  Result<void> write(u64 offset, std::span<const std::byte> buf, AddressSpace* caller) IOMMUFD_EXCLUDES(mu_);
   // Calls fn(page index, frame address, contiguous pages) for runs of physically adjacent pages of [first, first + count).
   // Pre: they are pinned, and stay so during the call.
   template <class F>
@@ -82,6 +91,9 @@ class Pages final : public RefCounted {
   [[nodiscard]] ChargeMode mode() const { return mode_; }
   [[nodiscard]] Backing backing() const { return space_->backing(); }
 
+  [[nodiscard]] AddressSpace& space() const { return *space_; }
+  // The owner has taken the memory back since these pages were made.
+  [[nodiscard]] bool revoked() const { return space_->generation() != generation_; }
   [[nodiscard]] bool writable() const { return allows(access_, Access::kWrite); }
   [[nodiscard]] u64 first_byte_offset() const { return start_ & kPageMask; }  // of byte 0 in page 0
   [[nodiscard]] u64 start() const { return start_; }
@@ -91,6 +103,12 @@ class Pages final : public RefCounted {
   ~Pages() override;
   void drop_locked(u64 first, u64 count, FrameList& out) IOMMUFD_REQUIRES(mu_);
   Result<void> pin_fresh_locked(u64 first, u64 count) IOMMUFD_REQUIRES(mu_);
+  template <class Byte>
+  Result<void> copy(u64 offset, std::span<Byte> buf, AddressSpace* caller) IOMMUFD_EXCLUDES(mu_);
+  template <class Byte>
+  Result<void> copy_in_page(u64 offset, std::span<Byte> part) IOMMUFD_EXCLUDES(mu_);
+  // One more user of a page that has some already; nothing when it has none.
+  std::optional<PhysAddr> join(u64 page) IOMMUFD_EXCLUDES(mu_);
   Result<void> charge_locked(u64 pages) IOMMUFD_REQUIRES(mu_);
   void uncharge_locked(u64 pages) IOMMUFD_REQUIRES(mu_);
 
@@ -100,6 +118,7 @@ class Pages final : public RefCounted {
   const u64 page_count_;
   const Access access_;
   const ChargeMode mode_;
+  const u64 generation_;  // of space_, when these pages were made
 
   // Of each page: how many use it, and its frame while somebody does. One page needs no array of its own.
   struct State {

@@ -269,6 +269,19 @@ void PhysicalMemory::unpin_and_release(std::span<const PhysAddr> frames) {
   }
 }
 
+std::optional<PhysAddr> PhysicalMemory::frame_of(const PageKey& key) {
+  const MutexLock lock(mu_);
+  const auto it = by_key_.find(key);
+  if (it == by_key_.end()) return std::nullopt;
+  return PhysAddr{it->second << kPageShift};
+}
+
+u32 PhysicalMemory::pins_of(const PageKey& key) {
+  const MutexLock lock(mu_);
+  const auto it = by_key_.find(key);
+  return it == by_key_.end() ? 0 : find_frame(it->second)->pins;
+}
+
 PhysicalMemory::Location PhysicalMemory::resolve(PhysAddr pa) const {
   const Frame* f = find_frame(pa.raw() >> kPageShift);
   if (f == nullptr) return {};

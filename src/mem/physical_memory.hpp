@@ -16,6 +16,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -59,6 +60,10 @@ class PhysicalMemory {
   };
   // Where the byte at `pa` is. Inside a DMA transaction only.
   [[nodiscard]] Location resolve(PhysAddr pa) const;
+
+  // For who compares pages: the frame that a page has, if any, and how many pins it has.
+  [[nodiscard]] std::optional<PhysAddr> frame_of(const PageKey& key) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] u32 pins_of(const PageKey& key) IOMMUFD_EXCLUDES(mu_);
 
   [[nodiscard]] u64 pinned_frames() const { return pinned_.load(std::memory_order_relaxed); }
 

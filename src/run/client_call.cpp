@@ -12,6 +12,7 @@
 
 #include "base/sys.hpp"
 #include "run/client_memory.hpp"
+#include "run/open_call.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -126,6 +127,17 @@ Result<Ref<ioctl::File>> ClientCall::resolve(int fd) {
   Identified found = IOMMUFD_TRY(identify(fd));
   if (!found.ours) return Ref<ioctl::File>();
   return Ref<ioctl::File>(found.ours->file());
+}
+
+Result<int> ClientCall::install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) {
+  Result<Ref<OpenFile>> open = OpenFile::make_anonymous(name);
+  if (!open) {
+    file->release();
+    return Err(open.error());
+  }
+  (*open)->set_file(std::move(file));
+  return give_file(runtime_, *this, *open,
+                   close_on_exec == ioctl::CloseOnExec::kYes ? CloseOnExec::kYes : CloseOnExec::kNo);
 }
 
 std::string ClientCall::describe() {

@@ -30,6 +30,7 @@ class ClientCall final : public ioctl::Call {
   bool capable(mem::Capability cap) override;
   Result<Fd> descriptor(int fd) override;
   Result<Ref<ioctl::File>> resolve(int fd) override;
+  Result<int> install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) override;
   std::string describe() override;
 
   // Errors: kBadf; kSrch, kPerm as for make().

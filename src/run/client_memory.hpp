@@ -34,6 +34,7 @@ class ClientMemory final : public mem::AddressSpace {
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override
       IOMMUFD_EXCLUDES(mu_);
   std::byte* direct(UserVa va) override IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] u64 memory_id() const override { return process_->memory_id(); }
 
   // The way to a range that stays what it was. Immutable.
   class Held {

@@ -109,7 +109,7 @@ Answer map(ClientCall& call, OpenFile& file) {
   return allowed ? Answer::go_on() : Answer::fail(allowed.error());
 }
 
-bool is_device(const OpenFile& file) { return file.node().kind() == NodeKind::kCharDevice; }
+bool is_device(const OpenFile& file) { return file.node() == nullptr || file.node()->kind() == NodeKind::kCharDevice; }
 
 Answer truncate(const OpenFile& file, s64 length) {
   if (length < 0 || is_device(file) || !file.mode().writable()) return Answer::fail(Errno::kInval);

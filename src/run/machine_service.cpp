@@ -91,7 +91,8 @@ class MachineService final : public Service {
   const PathTree& tree() override { return tree_; }
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
-    if (opener == kIommuOpener) return Ref<ioctl::File>(make_ref<ioctl::IommuFile>(machine_->platform()));
+    if (opener == kIommuOpener)
+      return Ref<ioctl::File>(make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest()));
     return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
   }
 

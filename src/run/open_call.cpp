@@ -84,20 +84,26 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, con
   if (!call) return Answer::fail(call.error());
   Result<Ref<OpenFile>> file = open_file(runtime, *call, node, path, attributes, {flags});
   if (!file) return Answer::fail(file.error());
-  (*file)->set_opener(Ref<ClientProcess>(call->client()));
-  if (const Result<void> published = runtime.files.publish(*file); !published) {
-    (*file)->file().release();
-    return Answer::fail(published.error() == Errno::kNoSpc ? Errno::kNFile : published.error());
+  const Result<int> fd =
+      give_file(runtime, *call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+  return fd ? Answer::of(*fd) : Answer::fail(fd.error());
+}
+
+Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec) {
+  file->set_opener(Ref<ClientProcess>(call.client()));
+  if (const Result<void> published = runtime.files.publish(file); !published) {
+    file->file().release();
+    return Err(published.error() == Errno::kNoSpc ? Errno::kNFile : published.error());
   }
-  const Result<int> fd = give(runtime, *call, **file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+  const Result<int> fd = give(runtime, call, *file, close_on_exec);
   if (!fd) {
-    runtime.files.withdraw(*file);
-    return Answer::fail(fd.error());
+    runtime.files.withdraw(file);
+    return fd;
   }
-  (*file)->first_fd.store(static_cast<u32>(*fd), std::memory_order_relaxed);
+  file->first_fd.store(static_cast<u32>(*fd), std::memory_order_relaxed);
   // Before the answer: the client's very next call may be the close, and then it must be the last one.
-  (*file)->drop_description();
-  return Answer::of(*fd);
+  file->drop_description();
+  return fd;
 }
 
 }  // namespace iommufd::run

@@ -17,4 +17,8 @@ namespace iommufd::run {
 Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
                  const struct stat& attributes, int flags);
 
+// Enters `file`, whose set_file() was called, and gives the caller a descriptor of it. When it cannot be had, the file is
+// released. Errors: kMFile, kNFile, kNoMem.
+Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec);
+
 }  // namespace iommufd::run

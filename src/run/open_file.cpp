@@ -53,14 +53,25 @@ class OpenFile::Memory final : public vfio::FileMemory {
 };
 
 Result<Ref<OpenFile>> OpenFile::make(const Node& node, std::string path, const struct stat& attributes, OpenMode mode) {
-  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(node, std::move(path), attributes, mode));
+  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(&node, std::move(path), attributes, mode));
   IOMMUFD_TRY(file->adopt(IOMMUFD_TRY(sys::make_sealed_memfd(node.name().c_str(), kFileSize))));
+  return file;
+}
+
+Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name) {
+  struct stat attributes{};
+  attributes.st_mode = S_IRUSR | S_IWUSR;
+  attributes.st_nlink = 1;
+  attributes.st_blksize = static_cast<blksize_t>(kPageSize);
+  Fd memfd = IOMMUFD_TRY(sys::make_sealed_memfd(name.c_str(), 0));
+  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(nullptr, std::move(name), attributes, {O_RDWR}));
+  IOMMUFD_TRY(file->adopt(std::move(memfd)));
   return file;
 }
 
 Result<Ref<OpenFile>> OpenFile::make_text(const Node& node, std::string path, const struct stat& attributes,
                                           OpenMode mode, std::string_view content) {
-  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(node, std::move(path), attributes, mode));
+  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(&node, std::move(path), attributes, mode));
   Fd memfd(IOMMUFD_TRY(sys::check(::memfd_create(node.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING))));
   const ssize_t n = IOMMUFD_TRY(sys::check(::write(memfd.get(), content.data(), content.size())));
   if (static_cast<std::size_t>(n) != content.size()) return Err(Errno::kNoMem);

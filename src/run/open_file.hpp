@@ -46,6 +46,8 @@ class OpenFile final : public RefCounted {
   // The same with a content that cannot be changed, for a text file.
   static Result<Ref<OpenFile>> make_text(const Node& node, std::string path, const struct stat& attributes,
                                          OpenMode mode, std::string_view content);
+  // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says.
+  static Result<Ref<OpenFile>> make_anonymous(std::string name);
 
   // The memory behind this open, for the Service. Once.
   std::unique_ptr<vfio::FileMemory> memory();
@@ -53,7 +55,8 @@ class OpenFile final : public RefCounted {
   void set_file(Ref<ioctl::File> file) { file_ = std::move(file); }
 
   [[nodiscard]] ioctl::File& file() const { return *file_; }
-  [[nodiscard]] const Node& node() const { return node_; }
+  // Null: a file that has no path.
+  [[nodiscard]] const Node* node() const { return node_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const struct stat& attributes() const { return attributes_; }
   [[nodiscard]] OpenMode mode() const { return mode_; }
@@ -73,11 +76,11 @@ class OpenFile final : public RefCounted {
  private:
   friend class FileTable;
   class Memory;
-  OpenFile(const Node& node, std::string path, const struct stat& attributes, OpenMode mode)
+  OpenFile(const Node* node, std::string path, const struct stat& attributes, OpenMode mode)
       : node_(node), path_(std::move(path)), attributes_(attributes), mode_(mode) {}
   Result<void> adopt(Fd memfd);
 
-  const Node& node_;
+  const Node* const node_;
   const std::string path_;
   const struct stat attributes_;
   const OpenMode mode_;

@@ -332,7 +332,8 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
   switch (request.op) {
     case Op::kOpen:
       if (!request.follow) return {};
-      return open_node(runtime_, scope, file.node(), file.path(), file.attributes(), request.flags);
+      if (file.node() == nullptr) return Answer::fail(Errno::kNxio);
+      return open_node(runtime_, scope, *file.node(), file.path(), file.attributes(), request.flags);
     case Op::kStat:
     case Op::kStatx:
       if (!request.follow) return {};

@@ -141,6 +141,10 @@ class SandboxCall final : public ioctl::Call {
   bool capable(mem::Capability cap) override { return cap != mem::Capability::kIpcLock && privileged; }
   Result<Fd> descriptor(int) override { return Err(Errno::kBadf); }
   Result<Ref<ioctl::File>> resolve(int) override { return Err(Errno::kBadf); }
+  Result<int> install(Ref<ioctl::File> file, const char*, ioctl::CloseOnExec) override {
+    file->release();
+    return Err(Errno::kMFile);
+  }
   std::string describe() override { return "fuzz:1"; }
   bool privileged = true;
 

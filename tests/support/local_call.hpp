@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <map>
 #include <set>
 
 #include "base/sys.hpp"
@@ -20,19 +21,31 @@ class LocalCall final : public ioctl::Call {
   Result<Fd> descriptor(int fd) override { return Fd(IOMMUFD_TRY(sys::check(::fcntl(fd, F_DUPFD_CLOEXEC, 0)))); }
   Result<Ref<ioctl::File>> resolve(int fd) override {
     if (fd == iommu_fd) return iommu;
+    if (const auto it = installed.find(fd); it != installed.end()) return it->second;
     if (::fcntl(fd, F_GETFD) < 0) return Err(Errno::kBadf);
     return Ref<ioctl::File>();
   }
   mem::LocalMemory& local_memory() { return *memory_; }
+  Result<int> install(Ref<ioctl::File> file, const char*, ioctl::CloseOnExec) override {
+    installed.emplace(next_fd_, std::move(file));
+    return next_fd_++;
+  }
+  // Closes a descriptor that install() gave.
+  void close(int fd) {
+    const auto node = installed.extract(fd);
+    node.mapped()->release();
+  }
   std::string describe() override { return "test:1"; }
 
   std::set<mem::Capability> dropped{};  // capabilities that the caller lacks
   Ref<ioctl::File> iommu;               // what descriptor iommu_fd is
   int iommu_fd = 1'000'000;
+  std::map<int, Ref<ioctl::File>> installed{};
 
  private:
   Ref<mem::LocalMemory> memory_ = make_ref<mem::LocalMemory>();
   Ref<mem::Process> process_ = make_ref<mem::LocalProcess>();
+  int next_fd_ = 2'000'000;
 };
 
 }  // namespace iommufd::test
