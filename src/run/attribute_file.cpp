@@ -15,7 +15,7 @@ Result<s64> AttributeFile::ioctl(ioctl::Call&, u32, u64) { return Err(Errno::kNo
 Result<u64> AttributeFile::read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) {
   std::string fresh;
   const bool from_start = offset == 0;
-  if (from_start) fresh = node_.read(reader_of(call));
+  if (from_start) fresh = read_(reader_of(call));
   std::string part;
   {
     const MutexLock lock(mu_);
@@ -33,7 +33,7 @@ Result<u64> AttributeFile::write(ioctl::Call& call, u64 offset, UserVa buf, u64 
   std::vector<std::byte> data(std::min<u64>(count, kPageSize));
   const std::size_t n = IOMMUFD_TRY(call.memory()->read_some(buf, data));
   if (n == 0 && count != 0) return Err(Errno::kFault);
-  return node_.write(std::string_view(reinterpret_cast<const char*>(data.data()), n), offset);
+  return write_(std::string_view(reinterpret_cast<const char*>(data.data()), n), offset);
 }
 
 Result<void> AttributeFile::mmap(ioctl::Call&, const ioctl::MmapRequest&) { return Err(Errno::kNoDev); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// An open sysfs attribute (or another small text file) of the PathTree: what is read is made at the moment of a read from
+// An open sysfs attribute, or another small text file: what is read is made at the moment of a read from
 // the beginning, and stays the same until the next such read, as kernfs does it. Thread-safe.
 //
 // The memfd behind the descriptor holds the content as it was at the open, for descriptors that the client moved below
@@ -16,8 +16,9 @@ namespace iommufd::run {
 
 class AttributeFile final : public ioctl::File {
  public:
-  // `content` is what the file holds now. Pre: `node` is a file and outlives this.
-  AttributeFile(const Node& node, std::string content) : node_(node), content_(std::move(content)) {}
+  // `content` is what the file holds now, `read` makes it anew, `write` takes a write.
+  AttributeFile(ReadContent read, WriteContent write, std::string content)
+      : read_(std::move(read)), write_(std::move(write)), content_(std::move(content)) {}
 
   Result<s64> ioctl(ioctl::Call& call, u32 cmd, u64 arg) override;
   Result<u64> read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override IOMMUFD_EXCLUDES(mu_);
@@ -27,7 +28,8 @@ class AttributeFile final : public ioctl::File {
   void release() override {}
 
  private:
-  const Node& node_;
+  const ReadContent read_;
+  const WriteContent write_;
   Mutex mu_{LockRank::kLeaf};
   std::string content_ IOMMUFD_GUARDED_BY(mu_);
 };

@@ -176,6 +176,12 @@ Ref<ClientProcess> ProcessTable::process_of(pid_t tgid, std::shared_ptr<const Fd
   return slot;
 }
 
+Ref<ClientProcess> ProcessTable::find_process(pid_t tgid) {
+  const MutexLock lock(mu_);
+  const auto it = processes_.find(tgid);
+  return it != processes_.end() && pidfd::exists(it->second->pidfd()->get()) ? it->second : nullptr;
+}
+
 std::vector<Ref<ClientProcess>> ProcessTable::others(const ClientProcess& process) {
   std::vector<Ref<ClientProcess>> all;
   const MutexLock lock(mu_);

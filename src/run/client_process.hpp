@@ -103,6 +103,9 @@ class ProcessTable {
   Result<Ref<Task>> find_alive(const CallScope& call) IOMMUFD_EXCLUDES(mu_);
   void forget(pid_t tid) IOMMUFD_EXCLUDES(mu_);
 
+  // The thread group `tgid`, if it is one that we know. Null otherwise.
+  Ref<ClientProcess> find_process(pid_t tgid) IOMMUFD_EXCLUDES(mu_);
+
   // The memory that the caller runs in; tells `call`. Errors: kSrch, kAcces, kPerm.
   Result<Ref<ProcessMemory>> memory(CallScope& call, Task& task) IOMMUFD_EXCLUDES(mu_);
   // The calling thread is about to replace its memory by an exec. Nothing outside of a call may reach the old memory

@@ -26,7 +26,7 @@ class PathOnlyFile final : public ioctl::File {
 Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const Node& node, const std::string& path,
                                 const struct stat& attributes, OpenMode mode) {
   if ((mode.flags & O_PATH) != 0) {
-    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, {O_RDONLY}, ""));
+    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, {O_RDONLY}, ""));
     file->set_file(make_ref<PathOnlyFile>());
     return file;
   }
@@ -35,8 +35,10 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
     if ((mode.readable() && (node.mode() & kReadBits) == 0) || (mode.writable() && (node.mode() & kWriteBits) == 0))
       return Err(Errno::kAcces);
     std::string content = node.read(reader_of(call));
-    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
-    file->set_file(make_ref<AttributeFile>(node, std::move(content)));
+    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, mode, content));
+    file->set_file(make_ref<AttributeFile>(
+        [&node](Reader reader) { return node.read(reader); },
+        [&node](std::string_view data, u64 offset) { return node.write(data, offset); }, std::move(content)));
     return file;
   }
   Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make(node, path, attributes, mode));
@@ -86,6 +88,16 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, con
   if (!file) return Answer::fail(file.error());
   const Result<int> fd =
       give_file(runtime, *call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+  return fd ? Answer::of(*fd) : Answer::fail(fd.error());
+}
+
+Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags) {
+  std::string content = text.read(reader_of(call));
+  Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
+  if (!file) return Answer::fail(file.error());
+  (*file)->set_file(make_ref<AttributeFile>(text.read, text.write, std::move(content)));
+  const Result<int> fd =
+      give_file(runtime, call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
   return fd ? Answer::of(*fd) : Answer::fail(fd.error());
 }
 

@@ -17,6 +17,16 @@ namespace iommufd::run {
 Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
                  const struct stat& attributes, int flags);
 
+// A text file that no node of the tree stands for.
+struct TextFile {
+  std::string path;
+  struct stat attributes{};
+  ReadContent read;
+  WriteContent write;
+};
+// Opens it with the client's open flags, which the caller has judged.
+Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags);
+
 // Enters `file`, whose set_file() was called, and gives the caller a descriptor of it. When it cannot be had, the file is
 // released. Errors: kMFile, kNFile, kNoMem.
 Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec);

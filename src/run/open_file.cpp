@@ -69,10 +69,11 @@ Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name) {
   return file;
 }
 
-Result<Ref<OpenFile>> OpenFile::make_text(const Node& node, std::string path, const struct stat& attributes,
+Result<Ref<OpenFile>> OpenFile::make_text(const Node* node, std::string path, const struct stat& attributes,
                                           OpenMode mode, std::string_view content) {
-  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(&node, std::move(path), attributes, mode));
-  Fd memfd(IOMMUFD_TRY(sys::check(::memfd_create(node.name().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING))));
+  Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(node, std::move(path), attributes, mode));
+  const std::string name = file->path_.substr(file->path_.rfind('/') + 1);
+  Fd memfd(IOMMUFD_TRY(sys::check(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING))));
   const ssize_t n = IOMMUFD_TRY(sys::check(::write(memfd.get(), content.data(), content.size())));
   if (static_cast<std::size_t>(n) != content.size()) return Err(Errno::kNoMem);
   IOMMUFD_TRY(sys::ok(::fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)));

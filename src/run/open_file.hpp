@@ -44,7 +44,7 @@ class OpenFile final : public RefCounted {
   // A fresh memfd, for a device. Errors: kMFile, kNFile, kNoMem.
   static Result<Ref<OpenFile>> make(const Node& node, std::string path, const struct stat& attributes, OpenMode mode);
   // The same with a content that cannot be changed, for a text file.
-  static Result<Ref<OpenFile>> make_text(const Node& node, std::string path, const struct stat& attributes,
+  static Result<Ref<OpenFile>> make_text(const Node* node, std::string path, const struct stat& attributes,
                                          OpenMode mode, std::string_view content);
   // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says.
   static Result<Ref<OpenFile>> make_anonymous(std::string name);
@@ -55,7 +55,7 @@ class OpenFile final : public RefCounted {
   void set_file(Ref<ioctl::File> file) { file_ = std::move(file); }
 
   [[nodiscard]] ioctl::File& file() const { return *file_; }
-  // Null: a file that has no path.
+  // Null: no node of the tree stands for it.
   [[nodiscard]] const Node* node() const { return node_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const struct stat& attributes() const { return attributes_; }

@@ -17,6 +17,7 @@
 #include "run/attributes.hpp"
 #include "run/file_calls.hpp"
 #include "run/open_call.hpp"
+#include "run/proc_status.hpp"
 #include "run/remote_copy.hpp"
 
 namespace iommufd::run {
@@ -79,6 +80,7 @@ std::string proc_link(const CallScope& scope, int dirfd) {
 
 PathCalls::PathCalls(const Runtime& runtime)
     : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {
+  names_.insert("status");  // own_status()
   collect_names(runtime.service.tree().root());
 }
 
@@ -104,6 +106,7 @@ Answer PathCalls::handle(CallScope& scope) {
   const std::optional<Place> where = place(scope, *request, *path);
   if (!where) return Answer::go_on();
   if (std::optional<Answer> a = own_descriptor(scope, *request, where->path)) return *a;
+  if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
 
   const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
   const bool native = where->native && found.outcome != Lookup::Outcome::kElsewhere;
@@ -344,6 +347,28 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
     case Op::kListXattr: return Answer::of(0);
   }
   return {};
+}
+
+std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& request, std::string_view path) {
+  if (request.op != Op::kOpen || runtime_.files.empty()) return {};
+  const std::optional<StatusPath> status = parse_status_path(path);
+  if (!status || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
+  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
+  if (!call) return {};
+  const pid_t tgid = status->process != 0 ? status->process : call->client().tgid();
+  const Ref<ClientProcess> process = runtime_.processes.find_process(tgid);
+  if (!process) return {};
+  const pid_t tid = status->thread != 0 ? status->thread : scope.tid();
+  const std::string real =
+      status->of_thread ? fmt::format("/proc/{}/task/{}/status", tgid, tid) : fmt::format("/proc/{}/status", tgid);
+  TextFile text;
+  text.path = path;
+  if (::stat(real.c_str(), &text.attributes) != 0) return {};
+  text.read = [process, real, pin = runtime_.options.pin](Reader) {
+    return add_pins(sys::read_file(real).value_or(std::string()), *process, pin);
+  };
+  text.write = [](std::string_view, u64) -> Result<u64> { return Err(Errno::kBadf); };
+  return open_text(runtime_, *call, text, request.flags);
 }
 
 Answer PathCalls::put_stat(const CallScope& scope, const Request& request, const struct stat& st) {

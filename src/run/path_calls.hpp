@@ -62,6 +62,9 @@ class PathCalls {
   // The call on /proc/self/fd/N and the like. Nothing when the path is no such thing or the descriptor is not ours.
   std::optional<Answer> own_descriptor(CallScope& scope, const Request& request, std::string_view path);
 
+  // open() of the status of a process that has opened files of ours. Nothing when the path is no such thing.
+  std::optional<Answer> own_status(CallScope& scope, const Request& request, std::string_view path);
+
   static Answer put_stat(const CallScope& scope, const Request& request, const struct stat& st);
   static Answer put_link(const CallScope& scope, const Request& request, std::string_view target);
 

@@ -98,6 +98,44 @@ TEST(L05, "the charge is one of the user, so a second context meets the same lim
   CHECK_OK(map_fixed(other, ioas, memory, PAGE, 0x100000));
 }
 
+/* A number of /proc/PID/status, in kB. */
+static long status_kb(pid_t pid, const char* key) {
+  char path[64], line[256];
+  long kb = -1;
+  FILE* f;
+  snprintf(path, sizeof(path), pid ? "/proc/%d/status" : "/proc/self/status", (int)pid);
+  f = fopen(path, "r");
+  REQUIRE(CHECK(f != NULL));
+  while (fgets(line, sizeof(line), f))
+    if (strncmp(line, key, strlen(key)) == 0) sscanf(line + strlen(key), ":%ld kB", &kb);
+  fclose(f);
+  return kb;
+}
+
+TEST(L05b,
+     "VmPin shows what is pinned, once however often it is used, also to another process; VmLck only in process mode") {
+  const struct space s = set_up(true);
+  uint8_t* memory = pages(LIMIT * PAGE);
+  const pid_t parent = getpid();
+  int status = 0;
+  pid_t child;
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, 64 * PAGE, 0x100000)));
+  CHECK_EQ(status_kb(0, "VmPin"), 256);
+  CHECK_EQ(status_kb(0, "VmLck"), 0);
+  CHECK_EQ(status_kb(parent, "VmPin"), 256);
+  child = fork();
+  if (child == 0) _exit(status_kb(parent, "VmPin") != 256 || status_kb(0, "VmPin") != 0);
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EQ(status, 0);
+  CHECK_OK(copy_fixed(s.iommufd, RW, s.ioas, s.ioas, 10 * PAGE, 0x100000, 0xa00000));
+  CHECK_EQ(status_kb(0, "VmPin"), 256);
+  CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, 64 * PAGE));
+  CHECK_EQ(status_kb(0, "VmPin"), 40);
+  CHECK_OK(unmap(s.iommufd, s.ioas, 0xa00000, 10 * PAGE));
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+}
+
 TEST(L06, "a mapping in two IOASes by COPY is charged once, and closing the device gives it back") {
   const struct space s = set_up(true);
   const uint32_t second = ioas_alloc(s.iommufd);
@@ -222,8 +260,12 @@ TEST(P06, "in process mode CHANGE_PROCESS moves the charge from one process to t
   REQUIRE(CHECK_OK(attach_to(&s.dev, s.ioas)));
   REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x100000)));
   CHECK_ERR(map_file(&s, memfd, 0, PAGE, 0x200000), ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), 256);
+  CHECK_EQ(status_kb(0, "VmLck"), 256);
   const struct child c = change_process_in_child(s.iommufd);
   CHECK_EQ(c.result, 0);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  CHECK_EQ(status_kb(0, "VmLck"), 0);
   CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x200000));
   const struct child full = change_process_in_child(s.iommufd);
   CHECK_EQ(full.result, ENOMEM);

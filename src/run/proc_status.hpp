@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// /proc/PID/status of a client, as a kernel that pins for it would show it: VmPin and VmLck count what the engine has pinned
+// and locked in the name of the process (spec iommufd-core 4.4). Everything else is the machine's file, read at that moment.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "run/client_process.hpp"
+
+namespace iommufd::run {
+
+// /proc/PID/status or /proc/PID/task/TID/status, where PID and TID may be `self`.
+struct StatusPath {
+  pid_t process = 0;  // 0: the caller
+  pid_t thread = 0;   // 0: none is named, or the caller
+  bool of_thread = false;
+};
+// Nothing when it is another path. It has no symlinks, no `..` and no empty names.
+std::optional<StatusPath> parse_status_path(std::string_view path);
+
+// `text`, the content of such a file, with the pages of `process` added. With kReal the kernel has counted pins itself.
+std::string add_pins(std::string text, mem::Process& process, PinPolicy pin);
+
+}  // namespace iommufd::run
