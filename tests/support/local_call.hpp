@@ -26,6 +26,8 @@ class LocalCall final : public ioctl::Call {
     return Ref<ioctl::File>();
   }
   mem::LocalMemory& local_memory() { return *memory_; }
+  // The calls come from another process from now on.
+  void become(Ref<mem::Process> process) { process_ = std::move(process); }
   Result<int> install(Ref<ioctl::File> file, const char*, ioctl::CloseOnExec) override {
     installed.emplace(next_fd_, std::move(file));
     return next_fd_++;

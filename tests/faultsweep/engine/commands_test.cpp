@@ -3,13 +3,16 @@
 // failed command reports an error of the sheets and leaves everything as it was: objects, pins, charges, ranges, translations.
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <bit>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "abi/iommufd.hpp"
+#include "abi/vfio_type1.hpp"
 #include "base/fault_point.hpp"
 #include "core/device.hpp"
 #include "core/ioas.hpp"
@@ -274,6 +277,108 @@ TEST(FaultSweep, domains) {
                 },
                 [](World& w) { return w.attach(3, 1); }),
             10u);
+}
+
+TEST(FaultSweep, dirty_pages) {
+  const Step tracking = [](World& w) -> Result<void> {
+    IOMMUFD_TRY(two_ioases(w));
+    abi::HwptAlloc a{};
+    a.flags = abi::HwptAlloc::kDirtyTracking;
+    a.dev_id = 3;
+    a.pt_id = 1;
+    IOMMUFD_TRY(w.call(IommuCommand::kHwptAlloc, a));
+    return w.attach(0, a.out_hwpt_id);  // id 6
+  };
+  EXPECT_GT(sweep("SET_DIRTY_TRACKING", tracking,
+                  [](World& w) {
+                    abi::HwptSetDirtyTracking c{0, abi::HwptSetDirtyTracking::kEnable, 6, 0};
+                    return w.call(IommuCommand::kHwptSetDirtyTracking, c);
+                  }),
+            0u);
+  EXPECT_GT(sweep("GET_DIRTY_BITMAP", tracking,
+                  [](World& w) {
+                    u64 bits = 0;
+                    abi::HwptGetDirtyBitmap c{};
+                    c.hwpt_id = 6;
+                    c.iova = kIova;
+                    c.length = kBig;
+                    c.page_size = kPageSize;
+                    c.data = std::bit_cast<u64>(&bits);
+                    return w.call(IommuCommand::kHwptGetDirtyBitmap, c);
+                  }),
+            0u);
+}
+
+TEST(FaultSweep, container) {
+  using enum abi::VfioContainerCommand;
+  const auto vfio = [](World& w, abi::VfioContainerCommand command, u64 argument) -> Result<void> {
+    IOMMUFD_TRY(w.file->ioctl(w.caller, static_cast<u32>(command), argument));
+    return {};
+  };
+  const auto map = [vfio](World& w) {
+    const abi::VfioType1DmaMap m{sizeof m, 3, std::bit_cast<u64>(w.memory), kIova, kBig};
+    return vfio(w, kIommuMapDma, std::bit_cast<u64>(&m));
+  };
+  const Step version1 = [=](World& w) -> Result<void> {
+    abi::VfioIoas compat{0, w.ioas(), abi::VfioIoas::kSet, 0};
+    IOMMUFD_TRY(w.call(IommuCommand::kVfioIoas, compat));
+    IOMMUFD_TRY(vfio(w, kSetIommu, 1));
+    IOMMUFD_TRY(w.bind(w.amd_device));
+    return w.attach(0, 1);
+  };
+  EXPECT_GT(sweep("VFIO_IOMMU_MAP_DMA", version1, map), 10u);
+  EXPECT_GT(sweep(
+                "VFIO_IOMMU_UNMAP_DMA of the middle",
+                [=](World& w) -> Result<void> {
+                  IOMMUFD_TRY(version1(w));
+                  return map(w);
+                },
+                [=](World& w) {
+                  const abi::VfioType1DmaUnmap u{sizeof u, 0, kIova + kBig / 4, kBig / 2};
+                  return vfio(w, kIommuUnmapDma, std::bit_cast<u64>(&u));
+                }),
+            2u);
+  EXPECT_GT(sweep("VFIO_IOMMU_GET_INFO", version1,
+                  [=](World& w) {
+                    std::array<std::byte, 256> room{};
+                    const u32 size = room.size();
+                    std::memcpy(room.data(), &size, sizeof size);
+                    return vfio(w, kIommuGetInfo, std::bit_cast<u64>(room.data()));
+                  }),
+            0u);
+  EXPECT_GT(sweep("a group enters the container", nothing,
+                  [](World& w) { return w.file->context()->enter_container(core::ContainerKind::kType1); }),
+            0u);
+}
+
+TEST(FaultSweep, change_process) {
+  static const Fd memfd(::memfd_create("sweep", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(memfd.get(), kBig), 0);
+  EXPECT_GT(sweep(
+                "CHANGE_PROCESS",
+                [](World& w) -> Result<void> {
+                  w.ioas();
+                  IOMMUFD_TRY(w.bind(w.amd_device));
+                  IOMMUFD_TRY(w.attach(0, 1));
+                  abi::IoasMapFile m{};
+                  m.flags = kReadWrite | abi::IoasMapFile::kFixedIova;
+                  m.ioas_id = 1;
+                  m.fd = memfd.get();
+                  m.length = kBig;
+                  m.iova = kIova;
+                  return w.call(IommuCommand::kIoasMapFile, m);
+                },
+                [](World& w) {
+                  const Ref<mem::Process> old = w.caller.process();
+                  w.caller.become(make_ref<mem::LocalProcess>());
+                  abi::IoasChangeProcess c{};
+                  const Result<void> r = w.call(IommuCommand::kIoasChangeProcess, c);
+                  EXPECT_EQ(old->vm_pinned().pages(), r ? 0u : kBig / kPageSize);
+                  EXPECT_EQ(w.caller.process()->vm_pinned().pages(), r ? kBig / kPageSize : 0u);
+                  if (!r) w.caller.become(old);
+                  return r;
+                }),
+            2u);
 }
 
 // What must not fail does not: no fault point stops it.
