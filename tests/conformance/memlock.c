@@ -205,29 +205,17 @@ static void finish(const struct child* c) {
   CHECK_EQ(status, 0);
 }
 
-/* VmPin in kB. Under iommufd-user the file is the kernel's own and knows nothing of our pins (docs/abi-matrix.md). */
-static void check_vm_pin(pid_t pid, unsigned long want) {
-  char path[64], text[8192];
-  const char* at;
-  if (simulated()) return;
-  snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-  REQUIRE(CHECK(read_text(path, text, sizeof(text))));
-  at = strstr(text, "VmPin:");
-  REQUIRE(CHECK(at != NULL));
-  CHECK_EQ(strtoul(at + 6, NULL, 10), want);
-}
-
 TEST(P04,
      "CHANGE_PROCESS of a child of the same user: its charge comes before the old one goes, then all is as it was") {
   const struct space s = set_up(true);
   const int memfd = make_memfd(LIMIT * PAGE);
   REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
   REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, LIMIT / 4 * PAGE, 0x200000)));
-  check_vm_pin(getpid(), LIMIT / 2 * PAGE / 1024);
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT / 2 * PAGE / 1024);
   const struct child c = change_process_in_child(s.iommufd);
   CHECK_EQ(c.result, 0);
-  check_vm_pin(getpid(), 0);
-  check_vm_pin(c.pid, LIMIT / 2 * PAGE / 1024);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  CHECK_EQ(status_kb(c.pid, "VmPin"), LIMIT / 2 * PAGE / 1024);
   CHECK_ERR(map_file(&s, memfd, 0, (LIMIT / 2 + 1) * PAGE, 0x300000), ENOMEM);
   CHECK_OK(map_file(&s, memfd, 0, LIMIT / 2 * PAGE, 0x300000));
   finish(&c);
@@ -243,7 +231,7 @@ TEST(P05, "CHANGE_PROCESS beyond the limit: ENOMEM, and nothing is charged diffe
   REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, (LIMIT / 4 + 1) * PAGE, 0x200000)));
   const struct child c = change_process_in_child(s.iommufd);
   CHECK_EQ(c.result, ENOMEM);
-  check_vm_pin(getpid(), (LIMIT / 2 + 1) * PAGE / 1024);
+  CHECK_EQ(status_kb(0, "VmPin"), (LIMIT / 2 + 1) * PAGE / 1024);
   finish(&c);
   CHECK_ERR(map_file(&s, memfd, 0, LIMIT / 2 * PAGE, 0x300000), ENOMEM);
   CHECK_OK(map_file(&s, memfd, 0, (LIMIT / 2 - 1) * PAGE, 0x300000));
