@@ -7,6 +7,7 @@
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
+#include "base/fault_point.hpp"
 #include "base/rollback.hpp"
 #include "core/access.hpp"
 #include "core/ioas.hpp"
@@ -113,6 +114,7 @@ Result<void> Ioas::pin_access(u64 iova, u64 last, Access want, std::vector<PhysA
     Rollback let_go{[&] { release_pin(at); }};
     IOMMUFD_TRY(piece.pages->pin(span.first, span.count));
     Rollback unpin{[&] { piece.pages->unpin_and_release(span.first, span.count); }};
+    IOMMUFD_TRY(fault::point(Errno::kInval));
     IOMMUFD_TRY(piece.pages->for_each_run(span.first, span.count, [&](u64, PhysAddr frame, u64 run) -> Result<void> {
       for (u64 i = 0; i < run; ++i) frames.push_back(advance(frame, i * kPageSize));
       return {};
@@ -189,16 +191,18 @@ std::optional<u64> Ioas::nth_area(u32 nth) {
   return std::nullopt;
 }
 
-// Asks every access to unpin what it has in [start, last]. No lock is held while a driver is called.
+// Asks every access to unpin what it has in [start, last]. No lock is held while a driver is called. An access that is passed
+// over because another one left meanwhile is asked in the next round: its pins are still there.
 void Ioas::notify_accesses(u64 start, u64 last) {
-  std::vector<Use<IoasAccess>> users;
-  {
-    const MutexLock lock(iova_mu_);
-    users.reserve(accesses_.size());
-    for (IoasAccess* access : accesses_)
-      if (Use<IoasAccess> use = Use<IoasAccess>::try_acquire(*access)) users.push_back(std::move(use));
+  for (std::size_t i = 0;; ++i) {
+    Use<IoasAccess> access;
+    {
+      const MutexLock lock(iova_mu_);
+      if (i >= accesses_.size()) return;
+      access = Use<IoasAccess>::try_acquire(*accesses_[i]);
+    }
+    if (access) access->driver().unmap(start, last - start + 1);
   }
-  for (const Use<IoasAccess>& access : users) access->driver().unmap(start, last - start + 1);
 }
 
 }  // namespace iommufd::core

@@ -202,6 +202,7 @@ Result<void> copy_at(const PhysicalMemory::Location& at, std::span<const std::by
 
 template <class Byte>
 Result<void> Pages::copy_in_page(u64 offset, std::span<Byte> part) {
+  IOMMUFD_TRY(fault::point(Errno::kInval));
   const u64 page = offset >> kPageShift;
   const u64 base = start_ & ~kPageMask;
   if (const std::optional<PhysAddr> frame = join(page)) {

@@ -12,8 +12,11 @@ Result<Ref<AccessItems>> AccessItems::create(Ref<core::Context> ctx, core::Pinni
   return self;
 }
 
+AccessItems::~AccessItems() { close(); }
+
 // The access asks for everything when it detaches.
 void AccessItems::close() {
+  if (!access_) return;
   access_->destroy();
   access_ = nullptr;
 }

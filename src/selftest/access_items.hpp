@@ -17,7 +17,7 @@ class AccessItems final : public RefCounted, private core::AccessDriver {
  public:
   // Makes the ACCESS object, not attached. Errors: those of IoasAccess::create().
   static Result<Ref<AccessItems>> create(Ref<core::Context> ctx, core::Pinning pinning);
-  // Drops everything and ends the access. Once; nothing else is called afterwards.
+  // Drops everything and ends the access; the end of the object does it too. Nothing else is called afterwards.
   void close() IOMMUFD_EXCLUDES(mu_);
 
   [[nodiscard]] core::IoasAccess& access() const { return *access_; }
@@ -35,7 +35,7 @@ class AccessItems final : public RefCounted, private core::AccessDriver {
     u64 length;
   };
   AccessItems() = default;
-  ~AccessItems() override = default;
+  ~AccessItems() override;
   void unmap(u64 iova, u64 length) override IOMMUFD_EXCLUDES(mu_);
 
   Ref<core::IoasAccess> access_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Raw bytes as ioctls of one open of /dev/iommu, with devices that come, attach, do DMA and go in between.
 // Whatever the bytes are: nothing crashes, no lock stays held, and after the close nothing is pinned or charged.
+#include "abi/iommufd.hpp"
+#include "abi/iommufd_test.hpp"
 #include "base/sync.hpp"
 #include "tests/fuzz/sandbox.hpp"
 
@@ -9,11 +11,13 @@ namespace {
 
 class Session {
  public:
-  explicit Session(Machine& machine) : machine_(machine), file_(make_ref<ioctl::IommuFile>(machine.platform())) {
+  explicit Session(Machine& machine)
+      : machine_(machine), file_(make_ref<ioctl::IommuFile>(machine.platform(), &machine.test_abi())) {
     memory_->clear_small_pages();
   }
 
   ~Session() {
+    for (std::size_t slot = 0; slot < SandboxCall::kFiles; ++slot) call_.close(slot);
     file_->release();
     for (std::size_t i = 0; i < Machine::kDevices; ++i) unbind(i);
     file_ = nullptr;
@@ -27,8 +31,14 @@ class Session {
 
   void step(Input& input) {
     const u8 op = input.take<u8>();
-    if (op < 0xc0)
+    if (op < 0x80)
       command(input, 0x3b80u | (op & 31));
+    else if (op < 0xb0)
+      test_command(input, op & 31);
+    else if (op < 0xb8)
+      call_.close(op & 7);
+    else if (op < 0xc0)
+      map(input, op & 7);
     else if (op < 0xc4)
       command(input, input.take<u32>());
     else if (op < 0xf0)
@@ -39,6 +49,47 @@ class Session {
   }
 
  private:
+  // A number, a length, an address of the client, or an IOVA of a mock domain.
+  static u64 value(Input& input) {
+    const u8 pick = input.take<u8>();
+    const u64 n = pick & 63;
+    constexpr u64 kHalfPage = kPageSize / 2;
+    switch (pick >> 6) {
+      case 0: return n;
+      case 1: return n * kHalfPage;
+      case 2: return SandboxMemory::kBase + n * kHalfPage;
+      default: return 0x100'0000 + n * kHalfPage;
+    }
+  }
+  template <class T>
+  void send(u32 cmd, const T& arguments) {
+    std::memcpy(memory_->bytes(SandboxMemory::kBase).data(), &arguments, sizeof arguments);
+    const Result<s64> answer = file_->ioctl(call_, cmd, SandboxMemory::kBase);
+    FUZZ_CHECK(!answer || *answer >= 0);
+  }
+  void test_command(Input& input, u32 op) {
+    abi::TestCmd cmd{};
+    cmd.size = sizeof cmd;
+    cmd.op = op;
+    cmd.id = input.take<u8>() & 15u;
+    std::array<u64, sizeof cmd.args / sizeof(u64)> words{};
+    for (u64& word : words) word = value(input);
+    // Some arguments are pairs.
+    if (const u8 half = input.take<u8>(); half < words.size()) words[half] |= u64{input.take<u8>()} << 32;
+    std::memcpy(cmd.args.data(), words.data(), sizeof words);
+    send(abi::kIommuTestCommand, cmd);
+  }
+  void map(Input& input, u32 ioas) {
+    abi::IoasMap cmd{};
+    cmd.size = sizeof cmd;
+    cmd.flags = input.take<u8>() & 7u;
+    cmd.ioas_id = ioas;
+    cmd.user_va = value(input);
+    cmd.length = value(input);
+    cmd.iova = value(input);
+    send(static_cast<u32>(abi::IommuCommand::kIoasMap), cmd);
+  }
+
   // The struct lies at the start of a page, at its end, or across it; its first field says a size that mostly fits.
   void command(Input& input, u32 cmd) {
     std::array<std::byte, 72> bytes{};

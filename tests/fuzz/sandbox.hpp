@@ -22,6 +22,7 @@
 #include "ioctl/iommu_file.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
+#include "selftest/world.hpp"
 
 namespace iommufd::fuzz {
 
@@ -140,17 +141,32 @@ class SandboxCall final : public ioctl::Call {
   Ref<mem::Process> process() override { return process_; }
   bool capable(mem::Capability cap) override { return cap != mem::Capability::kIpcLock && privileged; }
   Result<Fd> descriptor(int) override { return Err(Errno::kBadf); }
-  Result<Ref<ioctl::File>> resolve(int) override { return Err(Errno::kBadf); }
-  Result<int> install(Ref<ioctl::File> file, const char*, ioctl::CloseOnExec) override {
-    file->release();
-    return Err(Errno::kMFile);
+  Result<Ref<ioctl::File>> resolve(int fd) override {
+    if (fd < 0 || static_cast<std::size_t>(fd) >= files_.size() || !files_[static_cast<std::size_t>(fd)])
+      return Err(Errno::kBadf);
+    return files_[static_cast<std::size_t>(fd)];
   }
+  // Small numbers, so that inputs find them.
+  Result<int> install(Ref<ioctl::File> file, const char*, ioctl::CloseOnExec) override {
+    const auto slot = std::ranges::find_if(files_, [](const auto& f) { return !f; });
+    if (slot == files_.end()) {
+      file->release();
+      return Err(Errno::kMFile);
+    }
+    *slot = std::move(file);
+    return static_cast<int>(slot - files_.begin());
+  }
+  void close(std::size_t slot) {
+    if (files_[slot]) std::exchange(files_[slot], nullptr)->release();
+  }
+  static constexpr std::size_t kFiles = 8;
   std::string describe() override { return "fuzz:1"; }
   bool privileged = true;
 
  private:
   Ref<SandboxMemory> memory_;
   Ref<SandboxProcess> process_;
+  std::array<Ref<ioctl::File>, kFiles> files_;
 };
 
 // Devices 0 (AMD), 1 (AMD, another group), 2 (VT-d) and 3 (no IOMMU).
@@ -174,6 +190,7 @@ class Machine {
   }
 
   iommu::Platform& platform() { return *platform_; }
+  selftest::World& test_abi() { return test_abi_; }
   core::PhysicalDevice& device(std::size_t i) { return devices_[i]; }
   iommu::DevicePort& port(std::size_t i) { return *ports_[i]; }
   // One client for all inputs: 4 MiB of memory take longer to make than an input to run.
@@ -197,6 +214,7 @@ class Machine {
 
   const Ref<SandboxMemory> memory_ = make_ref<SandboxMemory>();
   std::unique_ptr<iommu::Platform> platform_;
+  selftest::World test_abi_{*platform_};
   iommu::Instance amd_{iommu::Kind::kAmd, "ivhd0", platform_->tables()};
   iommu::Instance vtd_{iommu::Kind::kVtd, "dmar0", platform_->tables()};
   std::array<std::unique_ptr<iommu::DevicePort>, kDevices> ports_;
