@@ -6,6 +6,7 @@
 // kFirstFd, where its reads are not notified.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/sync.hpp"
@@ -16,20 +17,23 @@ namespace iommufd::run {
 
 class AttributeFile final : public ioctl::File {
  public:
-  // `content` is what the file holds now, `read` makes it anew, `write` takes a write.
-  AttributeFile(ReadContent read, WriteContent write, std::string content)
-      : read_(std::move(read)), write_(std::move(write)), content_(std::move(content)) {}
+  // `content` is what the file holds now, `read` makes it anew, `write` takes a write; `closed` (may be empty) is told of the end.
+  AttributeFile(ReadContent read, WriteContent write, std::string content, std::function<void()> closed = {})
+      : read_(std::move(read)), write_(std::move(write)), closed_(std::move(closed)), content_(std::move(content)) {}
 
   Result<s64> ioctl(ioctl::Call& call, u32 cmd, u64 arg) override;
   Result<u64> read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override IOMMUFD_EXCLUDES(mu_);
   Result<u64> write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(ioctl::Call& call, const ioctl::MmapRequest& request) override;
   [[nodiscard]] bool seekable() const override { return true; }
-  void release() override {}
+  void release() override {
+    if (closed_) closed_();
+  }
 
  private:
   const ReadContent read_;
   const WriteContent write_;
+  const std::function<void()> closed_;
   Mutex mu_{LockRank::kLeaf};
   std::string content_ IOMMUFD_GUARDED_BY(mu_);
 };

@@ -128,9 +128,13 @@ Answer allocate(const OpenFile& file, u64 mode, s64 offset, s64 length) {
 Answer control(const Runtime& runtime, ClientCall& call, OpenFile& file) {
   const Notification& n = call.scope().notification();
   const u32 command = static_cast<u32>(n.arg(1));
-  if (runtime.options.explain == Explain::kNo) return Answer::from(file.file().ioctl(call, command, n.arg(2)));
+  const auto execute = [&] {
+    const FaultPlans::Armed armed(runtime.service.faults(), call.scope().tid());
+    return file.file().ioctl(call, command, n.arg(2));
+  };
+  if (runtime.options.explain == Explain::kNo) return Answer::from(execute());
   clear_reason();
-  const Result<s64> r = file.file().ioctl(call, command, n.arg(2));
+  const Result<s64> r = execute();
   if (!r) explain_failure(call, file, command, r.error());
   return Answer::from(r);
 }

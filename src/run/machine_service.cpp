@@ -61,8 +61,9 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   return info;
 }
 
-PathTree describe(machine::Machine& machine) {
+PathTree describe(machine::Machine& machine, FaultPlans* faults) {
   MachineInfo info;
+  info.faults = faults;
   info.iommufd = {{kMiscMajor, kIommufdMinor}, kIommuOpener};
   u32 opener = kIommuOpener;
   for (const auto& device : machine.devices()) {
@@ -86,7 +87,7 @@ PathTree describe(machine::Machine& machine) {
 class MachineService final : public Service {
  public:
   explicit MachineService(std::unique_ptr<machine::Machine> machine)
-      : machine_(std::move(machine)), tree_(describe(*machine_)) {}
+      : machine_(std::move(machine)), tree_(describe(*machine_, faults())) {}
 
   const PathTree& tree() override { return tree_; }
 
@@ -96,6 +97,8 @@ class MachineService final : public Service {
     return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
   }
 
+  FaultPlans* faults() override { return machine_->selftest() != nullptr ? &faults_ : nullptr; }
+
   // A client may have stored into a mapped register before this call: what it says must count first.
   void activity() override {
     if (machine_->has_mappable_bars()) machine_->poller().look();
@@ -103,6 +106,7 @@ class MachineService final : public Service {
 
  private:
   const std::unique_ptr<machine::Machine> machine_;
+  FaultPlans faults_;
   const PathTree tree_;
 };
 

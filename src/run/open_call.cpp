@@ -95,7 +95,7 @@ Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text,
   std::string content = text.read(reader_of(call));
   Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
   if (!file) return Answer::fail(file.error());
-  (*file)->set_file(make_ref<AttributeFile>(text.read, text.write, std::move(content)));
+  (*file)->set_file(make_ref<AttributeFile>(text.read, text.write, std::move(content), text.closed));
   const Result<int> fd =
       give_file(runtime, call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
   return fd ? Answer::of(*fd) : Answer::fail(fd.error());

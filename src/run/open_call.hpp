@@ -23,6 +23,7 @@ struct TextFile {
   struct stat attributes{};
   ReadContent read;
   WriteContent write;
+  std::function<void()> closed{};
 };
 // Opens it with the client's open flags, which the caller has judged.
 Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags);

@@ -23,6 +23,8 @@
 namespace iommufd::run {
 namespace {
 
+constexpr const char* kFailNth = "fail-nth";
+
 std::string_view last_name(std::string_view path) {
   while (!path.empty() && path.back() == '/') path.remove_suffix(1);
   return path.substr(path.rfind('/') + 1);
@@ -81,6 +83,7 @@ std::string proc_link(const CallScope& scope, int dirfd) {
 PathCalls::PathCalls(const Runtime& runtime)
     : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {
   names_.insert("status");  // own_status()
+  if (runtime.service.faults() != nullptr) names_.insert(kFailNth);
   collect_names(runtime.service.tree().root());
 }
 
@@ -107,6 +110,7 @@ Answer PathCalls::handle(CallScope& scope) {
   if (!where) return Answer::go_on();
   if (std::optional<Answer> a = own_descriptor(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
+  if (std::optional<Answer> a = own_fail_nth(scope, *request, where->path)) return *a;
 
   const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
   const bool native = where->native && found.outcome != Lookup::Outcome::kElsewhere;
@@ -351,7 +355,7 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
 
 std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& request, std::string_view path) {
   if (request.op != Op::kOpen || runtime_.files.empty()) return {};
-  const std::optional<StatusPath> status = parse_status_path(path);
+  const std::optional<ProcPath> status = parse_proc_path(path, "status");
   if (!status || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
   Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
   if (!call) return {};
@@ -368,6 +372,28 @@ std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& req
     return add_pins(sys::read_file(real).value_or(std::string()), *process, pin);
   };
   text.write = [](std::string_view, u64) -> Result<u64> { return Err(Errno::kBadf); };
+  return open_text(runtime_, *call, text, request.flags);
+}
+
+std::optional<Answer> PathCalls::own_fail_nth(CallScope& scope, const Request& request, std::string_view path) {
+  FaultPlans* faults = runtime_.service.faults();
+  if (faults == nullptr || request.op != Op::kOpen) return {};
+  const std::optional<ProcPath> found = parse_proc_path(path, kFailNth);
+  if (!found || (request.flags & (O_PATH | O_DIRECTORY)) != 0) return {};
+  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
+  if (!call) return {};
+  const pid_t tid = found->thread != 0 ? found->thread : found->process != 0 ? found->process : scope.tid();
+  TextFile text;
+  text.path = path;
+  text.attributes.st_mode = S_IFREG | 0644;
+  text.attributes.st_nlink = 1;
+  text.attributes.st_blksize = static_cast<blksize_t>(kPageSize);
+  text.read = [faults, tid](Reader) { return faults->show(tid); };
+  text.write = [faults, tid](std::string_view data, u64) -> Result<u64> {
+    IOMMUFD_TRY(faults->store(tid, data));
+    return data.size();
+  };
+  text.closed = [faults, tid] { faults->finish(tid); };
   return open_text(runtime_, *call, text, request.flags);
 }
 

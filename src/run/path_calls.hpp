@@ -65,6 +65,9 @@ class PathCalls {
   // open() of the status of a process that has opened files of ours. Nothing when the path is no such thing.
   std::optional<Answer> own_status(CallScope& scope, const Request& request, std::string_view path);
 
+  // open() of fail-nth of a thread (fault_plans.hpp), where the service injects faults.
+  std::optional<Answer> own_fail_nth(CallScope& scope, const Request& request, std::string_view path);
+
   static Answer put_stat(const CallScope& scope, const Request& request, const struct stat& st);
   static Answer put_link(const CallScope& scope, const Request& request, std::string_view target);
 

@@ -86,8 +86,8 @@ Result<u32> PinRing::pin(CallScope& call, u64 start, u64 length) {
     argument.update.nr = 1;
     argument.buffer = {std::bit_cast<void*>(start), length};
     IOMMUFD_TRY(call.put(at, argument));
-    IOMMUFD_TRY(caller.call(SYS_io_uring_register, {static_cast<u64>(ring), IORING_REGISTER_BUFFERS_UPDATE, at,
-                                                    sizeof(argument.update), 0, 0}));
+    (void)IOMMUFD_TRY(caller.call(SYS_io_uring_register, {static_cast<u64>(ring), IORING_REGISTER_BUFFERS_UPDATE, at,
+                                                          sizeof(argument.update), 0, 0}));
     return {};
   }();
   if (registered) return slot;

@@ -40,11 +40,11 @@ void change_line(std::string& text, std::string_view key, Change&& change) {
 
 }  // namespace
 
-std::optional<StatusPath> parse_status_path(std::string_view path) {
+std::optional<ProcPath> parse_proc_path(std::string_view path, std::string_view name) {
   constexpr std::string_view kProc = "/proc/";
   if (!path.starts_with(kProc)) return {};
   path.remove_prefix(kProc.size());
-  StatusPath found;
+  ProcPath found;
   const std::string_view process = take_name(path);
   if (process == "thread-self") {
     found.of_thread = true;
@@ -56,7 +56,7 @@ std::optional<StatusPath> parse_status_path(std::string_view path) {
     found.of_thread = true;
     if (!parse_id(take_name(path), {}, found.thread)) return {};
   }
-  if (path != "status") return {};
+  if (path != name) return {};
   return found;
 }
 

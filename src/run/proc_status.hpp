@@ -11,14 +11,14 @@
 
 namespace iommufd::run {
 
-// /proc/PID/status or /proc/PID/task/TID/status, where PID and TID may be `self`.
-struct StatusPath {
+// A file of a process or of a thread in /proc: /proc/PID/NAME or /proc/PID/task/TID/NAME, where PID and TID may be `self`.
+struct ProcPath {
   pid_t process = 0;  // 0: the caller
   pid_t thread = 0;   // 0: none is named, or the caller
   bool of_thread = false;
 };
 // Nothing when it is another path. It has no symlinks, no `..` and no empty names.
-std::optional<StatusPath> parse_status_path(std::string_view path);
+std::optional<ProcPath> parse_proc_path(std::string_view path, std::string_view name);
 
 // `text`, the content of such a file, with the pages of `process` added. With kReal the kernel has counted pins itself.
 std::string add_pins(std::string text, mem::Process& process, PinPolicy pin);

@@ -10,6 +10,7 @@
 #include "base/ref.hpp"
 #include "base/result.hpp"
 #include "ioctl/file.hpp"
+#include "run/fault_plans.hpp"
 #include "run/path_tree.hpp"
 #include "vfio/file_memory.hpp"
 
@@ -29,6 +30,9 @@ class Service {
 
   // The client process exists: threads may be started now, not before.
   virtual void start() {}
+
+  // What the client asked to fail; null when it cannot ask.
+  virtual FaultPlans* faults() { return nullptr; }
 
   // A request of the client arrived; a poller of doorbells may take a look (it costs every request: be quick).
   virtual void activity() {}

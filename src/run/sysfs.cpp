@@ -4,6 +4,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
 #include <memory>
 #include <string_view>
 
@@ -221,6 +223,38 @@ void add_modules(PathTree& tree, const NoiommuParameter& noiommu) {
   link(tree, kDriver + "/module", kDriverModule);
 }
 
+// The parts of a kernel's fault injection that programs switch before they use fail-nth (spec selftest-abi 10.3, 10.5). Our
+// points are not told apart by kind of memory, so the gfp filters only remember what they were set to.
+void add_fault_injection(PathTree& tree, FaultPlans& faults) {
+  const std::string debug = "/sys/kernel/debug";
+  tree.add_directory(debug, Entries::kOwn);
+  const auto add_flag = [&](const std::string& path) {
+    const auto on = std::make_shared<std::atomic<bool>>(true);
+    tree.add_file(path, {.mode = 0600,
+                         .read = [on](Reader) { return on->load() ? "Y\n" : "N\n"; },
+                         .write = [on](std::string_view text, u64) -> Result<u64> {
+                           on->store(IOMMUFD_TRY(parse_bool(text)));
+                           return text.size();
+                         }});
+  };
+  for (const char* name : {"fail_iommufd", "fail_page_alloc", "failslab"}) {
+    tree.add_file(fmt::format("{}/{}/verbose", debug, name),
+                  {.mode = 0600,
+                   .read = [&faults](Reader) { return fmt::format("{}\n", faults.verbose.load()); },
+                   .write = [&faults](std::string_view text, u64) -> Result<u64> {
+                     const std::string number(text);
+                     char* end = nullptr;
+                     const unsigned long value = std::strtoul(number.c_str(), &end, 0);
+                     if (end == number.c_str() || (*end != '\0' && *end != '\n')) return Err(Errno::kInval);
+                     faults.verbose.store(static_cast<u32>(value));
+                     return text.size();
+                   }});
+  }
+  for (const char* flag :
+       {"failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-highmem"})
+    add_flag(debug + "/" + flag);
+}
+
 }  // namespace
 
 PathTree build_tree(const MachineInfo& machine) {
@@ -242,6 +276,7 @@ PathTree build_tree(const MachineInfo& machine) {
   for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
   for (const GroupInfo& group : machine.groups) add_group(tree, group);
   for (const PciDeviceInfo& device : machine.devices) add_pci_device(tree, device);
+  if (machine.faults != nullptr) add_fault_injection(tree, *machine.faults);
   return tree;
 }
 

@@ -17,6 +17,7 @@
 #include "base/types.hpp"
 #include "pci/bdf.hpp"
 #include "pci/function_spec.hpp"
+#include "run/fault_plans.hpp"
 #include "run/path_tree.hpp"
 
 namespace iommufd::run {
@@ -83,6 +84,7 @@ struct MachineInfo {
   std::vector<IommuInfo> iommus;
   std::vector<GroupInfo> groups;
   NoiommuParameter noiommu;
+  FaultPlans* faults = nullptr;  // not null: with the fault injection of debugfs; outlives the tree
 };
 
 // Numbers that a kernel hands out dynamically: misc minors count up from 256, majors down from 254 and then from 511.

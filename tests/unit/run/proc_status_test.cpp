@@ -8,7 +8,7 @@ namespace {
 
 TEST(ProcStatus, paths_of_a_process_and_of_its_threads) {
   const auto is = [](std::string_view path, pid_t process, pid_t thread, bool of_thread) {
-    const std::optional<StatusPath> found = parse_status_path(path);
+    const std::optional<ProcPath> found = parse_proc_path(path, "status");
     return found && found->process == process && found->thread == thread && found->of_thread == of_thread;
   };
   EXPECT_TRUE(is("/proc/self/status", 0, 0, false));
@@ -19,7 +19,7 @@ TEST(ProcStatus, paths_of_a_process_and_of_its_threads) {
   for (const std::string_view path :
        {"/proc/17/stat", "/proc/17/status/x", "/proc/status", "/proc/x17/status", "/proc/0/status", "/proc/17x/status",
         "/proc/self/task/self/status", "/proc/17/task/status", "/proc//status", "/sys/17/status", "", "/"})
-    EXPECT_FALSE(parse_status_path(path)) << path;
+    EXPECT_FALSE(parse_proc_path(path, "status")) << path;
 }
 
 TEST(ProcStatus, numbers_are_added_in_the_width_of_the_kernel) {
