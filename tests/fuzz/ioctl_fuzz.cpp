@@ -31,8 +31,10 @@ class Session {
 
   void step(Input& input) {
     const u8 op = input.take<u8>();
-    if (op < 0x80)
+    if (op < 0x60)
       command(input, 0x3b80u | (op & 31));
+    else if (op < 0x80)
+      container(input, 0x3b64u + (op & 15));
     else if (op < 0xb0)
       test_command(input, op & 31);
     else if (op < 0xb8)
@@ -104,6 +106,13 @@ class Session {
     for (u32 i = 0; i < length; ++i)
       if (SandboxMemory::access(at + i) != Access::kNone) memory_->bytes(at + i)[0] = bytes[i];
     const Result<s64> answer = file_->ioctl(call_, cmd, at);
+    FUZZ_CHECK(!answer || *answer >= 0);
+  }
+
+  // The commands of a VFIO container; two of them take a number.
+  void container(Input& input, u32 cmd) {
+    if (cmd != 0x3b65 && cmd != 0x3b66) return command(input, cmd);
+    const Result<s64> answer = file_->ioctl(call_, cmd, input.take<u8>() & 15);
     FUZZ_CHECK(!answer || *answer >= 0);
   }
 
