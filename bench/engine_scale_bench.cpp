@@ -136,7 +136,7 @@ void map_1g(benchmark::State& state, mem::PhysPolicy::Kind kind, const char* lab
   device->attach_or_replace(core::kRid, space.ioas().id()).value();
   while (state.KeepRunning()) {
     const auto t0 = Clock::now();
-    auto made = std::move(core::HwptPaging::create_manual(*device, space.ioas(), 0, false)).value();
+    auto made = std::move(core::HwptPaging::create_manual(*device, space.ioas(), 0, {})).value();
     const auto t1 = Clock::now();
     state.SetIterationTime(seconds(t1 - t0));
   }

@@ -225,8 +225,11 @@ void Server::reap(FileTable& files) {
   while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
   }
   // While a thread of ours awaits the stop of a client that it traces, our wait could take it away.
-  reap_again_ = !child_events().try_lock();
-  if (reap_again_) return;
+  if (!child_events().try_lock()) {
+    reap_again_ = true;
+    return;
+  }
+  reap_again_ = false;
   std::optional<int> client_status;
   int status = 0;
   pid_t pid = 0;

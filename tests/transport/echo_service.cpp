@@ -47,7 +47,7 @@ class EchoFile final : public ioctl::File {
       case ECHO_SIGNAL: {
         const Fd fd = IOMMUFD_TRY(call.descriptor(static_cast<int>(arg)));
         const u64 one = 1;
-        IOMMUFD_TRY(sys::check(::write(fd.get(), &one, sizeof(one))));
+        (void)IOMMUFD_TRY(sys::check(::write(fd.get(), &one, sizeof(one))));
         return 0;
       }
       case ECHO_POPULATE: return populate(call, UserVa{arg});

@@ -25,7 +25,6 @@ namespace iommufd {
 namespace {
 
 using abi::IommuCommand;
-constexpr u64 kMax = ~u64{0};
 constexpr u64 kIova = 0x10'0000, kBig = u64{64} * kPageSize;
 constexpr u32 kReadWrite = abi::IoasMap::kReadable | abi::IoasMap::kWriteable;
 
@@ -62,7 +61,7 @@ struct World {
   template <class T>
   Result<void> call(IommuCommand command, T& cmd) {
     cmd.size = sizeof cmd;
-    IOMMUFD_TRY(file->ioctl(caller, static_cast<u32>(command), std::bit_cast<u64>(&cmd)));
+    (void)IOMMUFD_TRY(file->ioctl(caller, static_cast<u32>(command), std::bit_cast<u64>(&cmd)));
     return {};
   }
   u32 ioas() {
@@ -85,7 +84,7 @@ struct World {
     return {};
   }
   Result<void> attach(std::size_t which, u32 pt) {
-    IOMMUFD_TRY(bound.at(which)->attach_or_replace(0, ObjectId{pt}));
+    (void)IOMMUFD_TRY(bound.at(which)->attach_or_replace(0, ObjectId{pt}));
     return {};
   }
 
@@ -312,7 +311,7 @@ TEST(FaultSweep, dirty_pages) {
 TEST(FaultSweep, container) {
   using enum abi::VfioContainerCommand;
   const auto vfio = [](World& w, abi::VfioContainerCommand command, u64 argument) -> Result<void> {
-    IOMMUFD_TRY(w.file->ioctl(w.caller, static_cast<u32>(command), argument));
+    (void)IOMMUFD_TRY(w.file->ioctl(w.caller, static_cast<u32>(command), argument));
     return {};
   };
   const auto map = [vfio](World& w) {
