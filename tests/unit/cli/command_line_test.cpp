@@ -46,6 +46,7 @@ TEST(CommandLine, run_without_options_has_the_documented_defaults) {
   EXPECT_EQ(c.options.pin, run::PinPolicy::kAuto);
   EXPECT_EQ(c.options.paths, run::PathsPolicy::kAuto);
   EXPECT_EQ(c.options.explain, run::Explain::kNo);
+  EXPECT_EQ(c.machine.selftest, machine::Selftest::kOff);
   EXPECT_THAT(c.options.argv, ElementsAre("prog"));
 }
 
@@ -76,9 +77,9 @@ TEST(CommandLine, an_address_said_twice_is_refused) {
 }
 
 TEST(CommandLine, options_reach_their_fields) {
-  const RunCommand c =
-      run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K", "--phys=contiguous",
-              "--pin=real", "--paths=mount", "--explain", "--seed-dma-fault=3", "--host=floor", "--", "p"});
+  const RunCommand c = run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K",
+                               "--phys=contiguous", "--pin=real", "--paths=mount", "--selftest", "--explain",
+                               "--seed-dma-fault=3", "--host=floor", "--", "p"});
   EXPECT_EQ(c.machine.noiommu, machine::NoiommuMode::kOn);
   EXPECT_EQ(c.machine.phys.kind, machine::PhysSpec::Kind::kContiguous);
   EXPECT_EQ(c.machine.seed_dma_fault, 3U);
@@ -87,6 +88,7 @@ TEST(CommandLine, options_reach_their_fields) {
   EXPECT_EQ(c.options.pin, run::PinPolicy::kReal);
   EXPECT_EQ(c.options.paths, run::PathsPolicy::kMount);
   EXPECT_EQ(c.options.explain, run::Explain::kYes);
+  EXPECT_EQ(c.machine.selftest, machine::Selftest::kOn);
   EXPECT_EQ(c.options.host, run::HostFeatures::kFloor);
 }
 
@@ -140,7 +142,7 @@ TEST(CommandLine, version_and_help_are_answered_on_stdout) {
 TEST(CommandLine, the_help_of_run_has_every_option_but_those_for_tests) {
   const std::string help = std::get<Answer>(parse({"run", "--help"})).text;
   for (const char* name : {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin",
-                           "--paths", "--explain", "125", "126", "127", "Examples:"}) {
+                           "--paths", "--selftest", "--explain", "125", "126", "127", "Examples:"}) {
     EXPECT_THAT(help, HasSubstr(name));
   }
   EXPECT_THAT(help, Not(HasSubstr("--seed-dma-fault")));

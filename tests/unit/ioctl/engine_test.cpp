@@ -6,10 +6,12 @@
 #include <cstring>
 
 #include "abi/iommufd.hpp"
+#include "abi/iommufd_test.hpp"
 #include "core/device.hpp"
 #include "ioctl/iommu_file.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
+#include "selftest/world.hpp"
 #include "tests/support/local_call.hpp"
 
 namespace iommufd {
@@ -131,6 +133,18 @@ class Engine : public testing::Test {
   std::vector<Ref<core::Device>> bound;
   std::vector<std::byte*> buffers;
 };
+
+TEST_F(Engine, the_test_abi_is_there_only_when_it_was_asked_for) {
+  abi::TestCmd cmd{};
+  cmd.size = sizeof cmd;
+  const auto answer = [&] { return file->ioctl(caller, abi::kIommuTestCommand, std::bit_cast<u64>(&cmd)); };
+  EXPECT_EQ(answer().error(), Errno::kNoTty);
+  EXPECT_EQ(file->ioctl(caller, abi::kIommuTestCommand, 0).error(), Errno::kNoTty);  // the pointer is not looked at
+  selftest::World world(*platform);
+  file = make_ref<ioctl::IommuFile>(*platform, &world);
+  EXPECT_EQ(answer().error(), Errno::kOpNotSupp);
+  file = nullptr;
+}
 
 TEST_F(Engine, ids_are_the_lowest_free_ones) {
   EXPECT_EQ(ioas(), 1u);
