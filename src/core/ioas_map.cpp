@@ -76,7 +76,7 @@ void Ioas::clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& ga
 }
 
 void Ioas::insert_area_locked(u64 start, u64 last, Area area) {
-  mem::RevocableSpace* revocable = area.pages->space().as_revocable();
+  mem::RevocableSpace* revocable = area.pages->revocable();
   if (revocable == nullptr) {
     areas_.insert(start, last, std::move(area));
     return;
@@ -89,7 +89,7 @@ void Ioas::insert_area_locked(u64 start, u64 last, Area area) {
 }
 
 void Ioas::erase_area_locked(Areas::iterator at) {
-  if (mem::RevocableSpace* revocable = at->second.value.pages->space().as_revocable()) revocable->remove_mapper(*this);
+  if (mem::RevocableSpace* revocable = at->second.value.pages->revocable()) revocable->remove_mapper(*this);
   areas_.erase(at);
 }
 
@@ -141,7 +141,7 @@ Result<u64> Ioas::map(const MapRequest& request, Ref<mem::AddressSpace> space, u
   Ref<mem::Pages> pages = make_ref<mem::Pages>(platform_.phys(), std::move(space), start, request.length,
                                                request.access, std::move(process), mode);
   // A revocation after this finds the pages void.
-  if (const mem::RevocableSpace* revocable = pages->space().as_revocable(); revocable && revocable->is_revoked())
+  if (const mem::RevocableSpace* revocable = pages->revocable(); revocable != nullptr && revocable->is_revoked())
     return reject(Errno::kNoDev, {"fd", 0, "the buffer is revoked", "iommufd-core 3.6 row f"});
   const u64 offset = pages->first_byte_offset();
   const Slice slice{std::move(pages), offset, request.length};
@@ -211,7 +211,7 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
     const u64 start = start_of(filled);
     const Slice& slice = slices[filled];
     Area area{slice.pages, slice.offset, request.access, true};
-    if (slice.pages->space().as_revocable() != nullptr) {
+    if (slice.pages->revocable() != nullptr) {
       const MutexLock lock(iova_mu_);
       area.revoked = areas_.find(start, start)->second.value.revoked;
     }

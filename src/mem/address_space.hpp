@@ -63,6 +63,7 @@ class AddressSpace : public RefCounted {
   [[nodiscard]] virtual u64 memory_id() const { return id(); }
 
   // Changes each time its owner takes the memory back: what was mapped before is void from then on (spec 3.6, dma-buf).
+  // 0: nobody can.
   [[nodiscard]] virtual u64 generation() const { return 0; }
   // This memory as one that can be taken back; null when it cannot.
   virtual RevocableSpace* as_revocable() { return nullptr; }

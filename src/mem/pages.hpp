@@ -92,8 +92,10 @@ class Pages final : public RefCounted {
   [[nodiscard]] Backing backing() const { return space_->backing(); }
 
   [[nodiscard]] AddressSpace& space() const { return *space_; }
-  // The owner has taken the memory back since these pages were made.
-  [[nodiscard]] bool revoked() const { return space_->generation() != generation_; }
+  // The memory as one that its owner can take back; null when nobody can.
+  [[nodiscard]] RevocableSpace* revocable() const { return generation_ == 0 ? nullptr : space_->as_revocable(); }
+  // He has taken it back since these pages were made.
+  [[nodiscard]] bool revoked() const { return generation_ != 0 && space_->generation() != generation_; }
   [[nodiscard]] bool writable() const { return allows(access_, Access::kWrite); }
   [[nodiscard]] u64 first_byte_offset() const { return start_ & kPageMask; }  // of byte 0 in page 0
   [[nodiscard]] u64 start() const { return start_; }
@@ -118,7 +120,7 @@ class Pages final : public RefCounted {
   const u64 page_count_;
   const Access access_;
   const ChargeMode mode_;
-  const u64 generation_;  // of space_, when these pages were made
+  const u64 generation_;  // of space_, when these pages were made; 0: it cannot be taken back
 
   // Of each page: how many use it, and its frame while somebody does. One page needs no array of its own.
   struct State {
