@@ -166,6 +166,9 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
       !take(parse_host(t.host), "--host", t.host, o.host, mistake)) {
     return wrong("run", mistake);
   }
+  if (t.selftest && o.pin == run::PinPolicy::kReal) {
+    return wrong("run", "--selftest compares pages by their addresses; it does not go with --pin=real");
+  }
   command.machine.noiommu = t.noiommu ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
   command.machine.selftest = t.selftest ? machine::Selftest::kOn : machine::Selftest::kOff;
   command.machine.seed_dma_fault = t.seed_dma_fault;

@@ -77,9 +77,9 @@ TEST(CommandLine, an_address_said_twice_is_refused) {
 }
 
 TEST(CommandLine, options_reach_their_fields) {
-  const RunCommand c = run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K",
-                               "--phys=contiguous", "--pin=real", "--paths=mount", "--selftest", "--explain",
-                               "--seed-dma-fault=3", "--host=floor", "--", "p"});
+  const RunCommand c =
+      run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K", "--phys=contiguous",
+              "--pin=real", "--paths=mount", "--explain", "--seed-dma-fault=3", "--host=floor", "--", "p"});
   EXPECT_EQ(c.machine.noiommu, machine::NoiommuMode::kOn);
   EXPECT_EQ(c.machine.phys.kind, machine::PhysSpec::Kind::kContiguous);
   EXPECT_EQ(c.machine.seed_dma_fault, 3U);
@@ -88,7 +88,6 @@ TEST(CommandLine, options_reach_their_fields) {
   EXPECT_EQ(c.options.pin, run::PinPolicy::kReal);
   EXPECT_EQ(c.options.paths, run::PathsPolicy::kMount);
   EXPECT_EQ(c.options.explain, run::Explain::kYes);
-  EXPECT_EQ(c.machine.selftest, machine::Selftest::kOn);
   EXPECT_EQ(c.options.host, run::HostFeatures::kFloor);
 }
 
@@ -101,6 +100,11 @@ TEST(CommandLine, refusals_name_the_option_the_value_and_the_way_out) {
   EXPECT_THAT(refusal_of({"run", "--phys=x", "--", "p"}), StartsWith("iommufd-user run: --phys 'x': "));
   EXPECT_THAT(refusal_of({"run", "--pin=x", "--", "p"}), StartsWith("iommufd-user run: --pin 'x': "));
   EXPECT_THAT(refusal_of({"run", "--paths=x", "--", "p"}), StartsWith("iommufd-user run: --paths 'x': "));
+}
+
+TEST(CommandLine, the_test_abi_goes_with_memory_that_is_followed) {
+  EXPECT_EQ(run_of({"run", "--selftest", "--", "p"}).machine.selftest, machine::Selftest::kOn);
+  EXPECT_THAT(refusal_of({"run", "--selftest", "--pin=real", "--", "p"}), HasSubstr("it does not go with --pin=real"));
 }
 
 TEST(CommandLine, a_missing_program_is_told_where_to_stand) {
