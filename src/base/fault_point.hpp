@@ -22,7 +22,12 @@ inline void arm(u64 nth) { detail::t_left = nth; }
 inline u64 disarm() { return std::exchange(detail::t_left, 0); }
 
 // To be asked at a point: must it fail?
-inline bool strikes() { return detail::t_left != 0 && --detail::t_left == 0; }
+inline bool strikes() {
+  if (detail::t_left == 0) [[likely]]
+    return false;
+  --detail::t_left;
+  return detail::t_left == 0;
+}
 
 // A point of a function that returns a Result.
 inline Result<void> point(Errno error) {

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <utility>
 #include <variant>
 
@@ -51,6 +52,11 @@ int execute(const RunCommand& command) {
 
 int main(int argc, char** argv) {
   using namespace iommufd::cli;
-  const Command command = parse_command_line({argv + (argc > 0 ? 1 : 0), argv + argc});
-  return std::visit([](const auto& c) { return execute(c); }, command);
+  try {
+    const Command command = parse_command_line({argv + (argc > 0 ? 1 : 0), argv + argc});
+    return std::visit([](const auto& c) { return execute(c); }, command);
+  } catch (const std::exception& e) {  // out of memory
+    static_cast<void>(std::fprintf(stderr, "iommufd-user: %s\n", e.what()));
+    return iommufd::run::kExitRunFailed;
+  }
 }

@@ -48,8 +48,8 @@ IoasAccess::IoasAccess(Ref<Context> ctx, Pinning pinning, AccessDriver& driver)
 
 IoasAccess::~IoasAccess() = default;
 
-Result<Ref<IoasAccess>> IoasAccess::create(Ref<Context> ctx, Pinning pinning, AccessDriver& driver) {
-  Ref<IoasAccess> self = Ref<IoasAccess>::adopt(new IoasAccess(ctx, pinning, driver));
+Result<Ref<IoasAccess>> IoasAccess::create(const Ref<Context>& ctx, Pinning pinning, AccessDriver& driver) {
+  const Ref<IoasAccess> self = Ref<IoasAccess>::adopt(new IoasAccess(ctx, pinning, driver));
   IOMMUFD_TRY(ctx->reserve(*self));
   NewObject<IoasAccess> pending(ctx, self);
   self->creator_ = Use<IoasAccess>::try_acquire(*self);

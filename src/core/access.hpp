@@ -43,7 +43,7 @@ class IoasAccess final : public Object {
   static constexpr ObjectType kType = ObjectType::kAccess;
 
   // Makes the object, publishes it and keeps it in use until destroy(). Errors: kNoMem, kBusy (ids used up).
-  static Result<Ref<IoasAccess>> create(Ref<Context> ctx, Pinning pinning, AccessDriver& driver);
+  static Result<Ref<IoasAccess>> create(const Ref<Context>& ctx, Pinning pinning, AccessDriver& driver);
   // Detaches and ends the object. The driver is not called any more when this returns.
   void destroy() IOMMUFD_EXCLUDES(mu_);
 

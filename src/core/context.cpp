@@ -69,9 +69,7 @@ void Context::publish(Ref<Object> object) {
   slot.object = std::move(object);
 }
 
-void Context::finish(Ref<Object> object) { object->teardown(); }
-
-void Context::abort(Ref<Object> object) {
+void Context::abort(const Ref<Object>& object) {
   object->teardown();
   const MutexLock lock(mu_);
   free_id_locked(object->id());
@@ -102,7 +100,7 @@ Result<void> Context::destroy(ObjectId id) {
     object = std::exchange(slot.object, nullptr);
     free_id_locked(id);
   }
-  finish(std::move(object));
+  object->teardown();
   return {};
 }
 
@@ -110,7 +108,7 @@ void Context::remove_when_idle(Object& object) {
   // Only calls in flight can still use it: they end soon, or with their client.
   constexpr auto kPatience = std::chrono::seconds(60);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  Ref<Object> self(object);
+  const Ref<Object> self(object);
   for (;;) {
     u32 only_the_table = 1;
     if (object.users_.compare_exchange_strong(only_the_table, 0, std::memory_order_acq_rel)) break;
@@ -163,7 +161,7 @@ Ref<Group> Context::join_group(iommu::Instance& instance, u32 id) {
   return group;
 }
 
-void Context::leave_group(Ref<Group> group) {
+void Context::leave_group(const Ref<Group>& group) {
   Ref<Group> last;  // freed without the lock
   const MutexLock lock(mu_);
   if (!group->leave()) return;

@@ -59,7 +59,7 @@ class Context final : public RefCounted {
   Result<void> reserve(Object& object) IOMMUFD_EXCLUDES(mu_);
   void publish(Ref<Object> object) IOMMUFD_EXCLUDES(mu_);
   // Tears down an object that was never published and frees its id.
-  void abort(Ref<Object> object) IOMMUFD_EXCLUDES(mu_);
+  void abort(const Ref<Object>& object) IOMMUFD_EXCLUDES(mu_);
 
   // The object `id` of type T, as a user. Errors: kNoEnt.
   template <class T>
@@ -97,7 +97,7 @@ class Context final : public RefCounted {
   // The group `id` of `instance` in this context, made when there is none.
   Ref<Group> join_group(iommu::Instance& instance, u32 id) IOMMUFD_EXCLUDES(mu_);
   // Drops a group that nobody else refers to.
-  void leave_group(Ref<Group> group) IOMMUFD_EXCLUDES(mu_);
+  void leave_group(const Ref<Group>& group) IOMMUFD_EXCLUDES(mu_);
 
  private:
   struct Slot {
@@ -108,7 +108,6 @@ class Context final : public RefCounted {
   // Destroys every object that nobody uses, again and again until none is left: leaves before what they depend on.
   ~Context() override;
   void free_id_locked(ObjectId id) IOMMUFD_REQUIRES(mu_);
-  static void finish(Ref<Object> object);
 
   iommu::Platform& platform_;
   Mutex mu_{LockRank::kObjectTable};
@@ -122,7 +121,7 @@ class Context final : public RefCounted {
 
 template <class T>
 NewObject<T>::~NewObject() {
-  if (object_) ctx_->abort(std::move(object_));
+  if (object_) ctx_->abort(object_);
 }
 
 template <class T>

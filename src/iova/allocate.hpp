@@ -79,7 +79,7 @@ Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas
     return Err(Errno::kNoSpc);
   }
   for (auto it = allowed.begin(); it != allowed.end();) {
-    u64 start = it->second.start;
+    const u64 start = it->second.start;
     u64 last = it->first;
     for (++it; it != allowed.end() && last != ~u64{0} && it->second.start == last + 1; ++it) last = it->first;
     if (start > kWindowLast || last < kWindowFirst) continue;

@@ -66,9 +66,8 @@ class IntervalMap {
   using const_iterator = typename Map::const_iterator;
 
   IntervalMap() = default;
-  IntervalMap(IntervalMap&& from) {
-    swap(from);
-  }  // NOLINT(performance-noexcept-move-constructor): an empty tree has a node
+  // NOLINTNEXTLINE(performance-noexcept-move-constructor): an empty tree has a node
+  IntervalMap(IntervalMap&& from) { swap(from); }
   IntervalMap& operator=(IntervalMap&& from) noexcept {
     swap(from);
     return *this;
