@@ -89,7 +89,7 @@ Result<void> test_dirty(const TestCall& t) {
     return reject(Errno::kInval, {"page_size", args.page_size,
                                   "iova and length must be multiples of page_size, and nothing may be 0", kSection});
   const core::Use<core::HwptPaging> hwpt = IOMMUFD_TRY(find_mock_hwpt(t));
-  iommu::Domain& domain = hwpt->domain();
+  const iommu::Domain& domain = hwpt->domain();
   if (domain.owner().kind() != iommu::Kind::kMock || !domain.tracks_dirty())
     return reject(Errno::kInval, {"id", t.cmd().id, "must be a mock domain that tracks dirty pages", kSection});
   const u64 bits = args.length / args.page_size;

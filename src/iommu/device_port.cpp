@@ -94,7 +94,7 @@ Result<void> DevicePort::transfer(u64 addr, std::span<Byte> buf, Access access) 
 Result<void> DevicePort::read(u64 addr, std::span<std::byte> buf) { return transfer(addr, buf, Access::kRead); }
 
 Result<void> DevicePort::write(u64 addr, std::span<const std::byte> buf) {
-  u64 nth = corrupt_in_.load(std::memory_order_relaxed);
+  const u64 nth = corrupt_in_.load(std::memory_order_relaxed);
   if (nth == 0 || buf.empty()) return transfer(addr, buf, Access::kWrite);
   corrupt_in_.store(nth - 1, std::memory_order_relaxed);
   if (nth != 1) return transfer(addr, buf, Access::kWrite);

@@ -42,9 +42,9 @@ ino_t user_namespace(const std::string& process) {
 // Capabilities count in our own user namespace. The one that a mount view of ours gave PROGRAM stands for it; in one that
 // the client made for itself it has every capability, and none here.
 bool in_our_user_namespace(pid_t tid, ino_t of_program) {
-  static const ino_t own = user_namespace("self");
+  static const ino_t kOwn = user_namespace("self");
   const ino_t theirs = user_namespace(std::to_string(tid));
-  return theirs != 0 && (theirs == own || theirs == of_program);
+  return theirs != 0 && (theirs == kOwn || theirs == of_program);
 }
 
 }  // namespace
@@ -124,7 +124,7 @@ Result<Identified> ClientCall::identify(int fd) {
 }
 
 Result<Ref<ioctl::File>> ClientCall::resolve(int fd) {
-  Identified found = IOMMUFD_TRY(identify(fd));
+  const Identified found = IOMMUFD_TRY(identify(fd));
   if (!found.ours) return Ref<ioctl::File>();
   return Ref<ioctl::File>(found.ours->file());
 }

@@ -11,7 +11,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 
-struct sock_filter;
+struct sock_filter;  // NOLINT(readability-identifier-naming): the kernel's name
 
 namespace iommufd::run {
 

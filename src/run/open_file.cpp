@@ -99,10 +99,10 @@ Result<std::unique_ptr<FileTable>> FileTable::create() {
 }
 
 Result<FileTable::Group*> FileTable::group_with_room_locked() {
-  static const std::size_t capacity = files_per_group();
-  if (!groups_.empty() && groups_.back()->files.size() < capacity) return groups_.back().get();
+  static const std::size_t kCapacity = files_per_group();
+  if (!groups_.empty() && groups_.back()->files.size() < kCapacity) return groups_.back().get();
   for (const auto& g : groups_) {
-    if (g->files.size() < capacity) return g.get();
+    if (g->files.size() < kCapacity) return g.get();
   }
   auto group = std::make_unique<Group>();
   group->inotify = Fd(IOMMUFD_TRY(sys::check(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC))));

@@ -404,7 +404,7 @@ Answer PathCalls::put_stat(const CallScope& scope, const Request& request, const
 
 Answer PathCalls::put_link(const CallScope& scope, const Request& request, std::string_view target) {
   const std::size_t n = std::min<std::size_t>(target.size(), static_cast<u32>(request.out_size));
-  const Result<std::size_t> done = scope.write(request.out_at, std::as_bytes(std::span(target.data(), n)));
+  const Result<std::size_t> done = scope.write(request.out_at, std::as_bytes(std::span(target).first(n)));
   if (!done || *done != n) return Answer::fail(Errno::kFault);
   return Answer::of(static_cast<s64>(n));
 }

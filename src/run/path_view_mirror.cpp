@@ -21,7 +21,7 @@ const char* below_root(const std::string& path) { return path.size() > 1 ? path.
 
 // What stands in front of the "/name" of its entries.
 std::string prefix_of(const Node& directory) {
-  std::string path = directory.path();
+  const std::string path = directory.path();
   return path == "/" ? std::string() : path;
 }
 

@@ -28,7 +28,7 @@ namespace {
 
 using sys::check;
 
-constexpr std::size_t kHelperStack = 256 * 1024;
+constexpr std::size_t kHelperStack = std::size_t{256} * 1024;
 // Where the tmpfs is attached while parts of it are copied: a directory that is there and is not looked at meanwhile.
 constexpr const char* kWorkPlace = "/proc";
 
@@ -188,8 +188,8 @@ long clone_process(unsigned long flags, std::byte* stack_top, int (*main)(void*)
   frame[0] = reinterpret_cast<void*>(main);
   frame[1] = argument;
   long result = SYS_clone;
-  register long no_tls asm("r8") = 0;
-  register long no_child_tid asm("r10") = 0;
+  register const long no_tls asm("r8") = 0;
+  register const long no_child_tid asm("r10") = 0;
   asm volatile(
       "syscall\n\t"
       "test %%rax, %%rax\n\t"
