@@ -33,7 +33,7 @@ Device::Device(Context& ctx, PhysicalDevice& device) : Object(kType), ctx_(ctx),
 Device::~Device() = default;
 
 Result<Ref<Device>> Device::bind(Ref<Context> ctx, PhysicalDevice& device, Binder binder) {
-  Ref<Device> self = Ref<Device>::adopt(new Device(*ctx, device));
+  const Ref<Device> self = Ref<Device>::adopt(new Device(*ctx, device));
   if (binder == Binder::kDriver) self->keep_ = ctx;
   IOMMUFD_TRY(ctx->reserve(*self));
   NewObject<Device> pending(ctx, self);

@@ -187,7 +187,7 @@ long clone_process(unsigned long flags, std::byte* stack_top, int (*main)(void*)
   auto* frame = reinterpret_cast<void**>(stack_top) - 2;
   frame[0] = reinterpret_cast<void*>(main);
   frame[1] = argument;
-  long result = SYS_clone;
+  long result = SYS_clone;  // NOLINT(misc-const-correctness): the assembly writes it
   register const long no_tls asm("r8") = 0;
   register const long no_child_tid asm("r10") = 0;
   asm volatile(
