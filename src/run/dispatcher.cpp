@@ -11,7 +11,7 @@
 
 namespace iommufd::run {
 
-void Dispatcher::handle(const Notification& notification) {
+std::optional<Answer> Dispatcher::handle(const Notification& notification) {
   CallScope scope(runtime_.listener, notification);
   Answer a;
   try {
@@ -22,12 +22,8 @@ void Dispatcher::handle(const Notification& notification) {
     a = Answer::fail(Errno::kNoMem);
   }
   IOMMUFD_ASSERT(lock_check::none_held());
-  if (scope.finish(a.kind == Answer::Kind::kError ? -static_cast<s64>(a.error) : a.value)) return;
-  switch (a.kind) {
-    case Answer::Kind::kGoOn: return runtime_.listener.let_go_on(notification.id);
-    case Answer::Kind::kValue: return runtime_.listener.answer_value(notification.id, a.value);
-    case Answer::Kind::kError: return runtime_.listener.answer_error(notification.id, a.error);
-  }
+  if (scope.finish(a.kind == Answer::Kind::kError ? -static_cast<s64>(a.error) : a.value)) return std::nullopt;
+  return a;
 }
 
 Answer Dispatcher::answer(CallScope& scope) {

@@ -51,7 +51,7 @@ Result<std::unique_ptr<StoppedCaller>> StoppedCaller::stop(const Listener& liste
   stopped->descriptor_ = listener.install_descriptor(notification.id, descriptor, -1, CloseOnExec::kYes);
   {
     const MutexLock lock(child_events());
-    listener.answer_value(notification.id, 0);
+    listener.answer(notification.id, Answer::of(0));
     IOMMUFD_TRY(stopped->wait_stop());
   }
   IOMMUFD_TRY(stopped->take_over());

@@ -42,18 +42,13 @@ Result<void> Listener::receive(Notification& out) const {
 
 bool Listener::is_valid(u64 id) const { return ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
 
-void Listener::answer_value(u64 id, s64 value) const {
-  seccomp_notif_resp resp{id, value, 0, 0};
-  (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &resp);
-}
-
-void Listener::answer_error(u64 id, Errno e) const {
-  seccomp_notif_resp resp{id, 0, -static_cast<int>(e), 0};
-  (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &resp);
-}
-
-void Listener::let_go_on(u64 id) const {
-  seccomp_notif_resp resp{id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+void Listener::answer(u64 id, const Answer& a) const {
+  seccomp_notif_resp resp{id, a.value, -static_cast<int>(a.error), 0};
+  switch (a.kind) {
+    case Answer::Kind::kGoOn: resp = {id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE}; break;
+    case Answer::Kind::kValue: resp.error = 0; break;
+    case Answer::Kind::kError: resp.val = 0; break;
+  }
   (void)::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 

@@ -10,6 +10,7 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "run/answer.hpp"
 
 struct sock_filter;  // NOLINT(readability-identifier-naming): the kernel's name
 
@@ -41,10 +42,8 @@ class Listener {
   // The notified thread still waits for its answer. What was read from its memory before is truly its memory's.
   [[nodiscard]] bool is_valid(u64 id) const;
 
-  // Answers. A failure means that the caller is gone, and there is nobody to tell.
-  void answer_value(u64 id, s64 value) const;
-  void answer_error(u64 id, Errno e) const;
-  void let_go_on(u64 id) const;
+  // A failure means that the caller is gone, and there is nobody to tell.
+  void answer(u64 id, const Answer& a) const;
   // Installs a duplicate of `fd` in the caller: as `number`, or as the lowest free one when `number` is negative. Returns
   // its number; the call still waits for its answer. (It cannot be interrupted in between, only killed.) Errors: kMFile
   // and others of dup2; kNoEnt when the caller is gone.

@@ -51,20 +51,24 @@ void Receivers::add() {
 
 // Pre: this thread is counted in receiving_.
 void Receivers::run() {
-  while (receive_one()) {
-    // Somebody else took over meanwhile: rest, until sent again (and counted by who sends).
-    unsigned n = receiving_.load();
-    bool go = false;
-    while (n < wanted_.load() && !(go = receiving_.compare_exchange_weak(n, n + 1))) {
-    }
-    if (!go && !rest()) break;
+  while (receive_one() && (may_go_on() || rest())) {
   }
   const MutexLock lock(mu_);
   --running_;
   wanted_cv_.notify_all();
 }
 
-// False when it is time to end.
+// False, and this thread is not counted any more, when enough others receive: then it rests, until it is sent again (and
+// counted by who sends).
+bool Receivers::may_go_on() {
+  unsigned n = receiving_.load();
+  while (n > wanted_.load()) {
+    if (receiving_.compare_exchange_weak(n, n - 1)) return false;
+  }
+  return true;
+}
+
+// False when it is time to end. This thread is counted in receiving_ before, and after when true.
 bool Receivers::receive_one() {
   Notification n;
   for (;;) {
@@ -87,9 +91,11 @@ bool Receivers::receive_one() {
   }
   receiving_.fetch_sub(1);
   if (!watched_.load() && !watched_.exchange(true)) (void)::eventfd_write(wake_.get(), 1);
-  handle_(n);
+  const std::optional<Answer> answer = handle_(n);
   handled_.fetch_add(1, std::memory_order_relaxed);
-  return !stopping_.load();
+  receiving_.fetch_add(1);
+  if (answer) listener_.answer(n.id, *answer);
+  return true;
 }
 
 bool Receivers::rest() {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -25,8 +26,8 @@ namespace iommufd::run {
 
 class Receivers {
  public:
-  // Handles and answers one notification. Must not throw.
-  using Handle = std::function<void(const Notification&)>;
+  // Handles one notification; returns its answer, or nothing when it was given already. Must not throw.
+  using Handle = std::function<std::optional<Answer>(const Notification&)>;
   static constexpr std::chrono::milliseconds kTick{10};
 
   // Errors: those of eventfd.
@@ -50,6 +51,7 @@ class Receivers {
       : listener_(listener), handle_(std::move(handle)), wake_(std::move(wake)) {}
   void run();
   bool receive_one();
+  bool may_go_on();
   bool rest() IOMMUFD_EXCLUDES(mu_);
   void add() IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool has_pending() const;
@@ -57,8 +59,10 @@ class Receivers {
   const Listener& listener_;
   const Handle handle_;
   const Fd wake_;
-  std::atomic<unsigned> receiving_{0};  // threads that wait for a notification, or are about to
-  std::atomic<unsigned> wanted_{1};     // how many may
+  // Threads that wait for a notification or are about to. Who answers counts from before the answer: the caller may run at
+  // once on this processor, and be back with its next call before we are.
+  std::atomic<unsigned> receiving_{0};
+  std::atomic<unsigned> wanted_{1};  // how many may
   std::atomic<u64> handled_{0};
   std::atomic<bool> watched_{false};  // somebody calls look()
   std::atomic<bool> stopping_{false};

@@ -165,7 +165,7 @@ Result<void> Server::serve_client() {
   const Runtime runtime{options_, *service_, *view_, listener, processes, *files, user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
-      IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { dispatcher.handle(n); }));
+      IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));
   service_->start();
   receivers->start();
   loop(*receivers, *files);
