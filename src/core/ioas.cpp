@@ -24,12 +24,12 @@ Ioas::Ranges Ioas::iova_ranges() {
 
 Result<void> Ioas::collect_file_pages(std::vector<Ref<mem::Pages>>& out) {
   const MutexLock lock(iova_mu_);
-  for (const auto& [last, entry] : areas_) {
-    if (entry.value.busy) continue;
-    if (entry.value.pages->backing() != mem::Backing::kFile)
-      return reject(Errno::kInval, {"iova", entry.start, "every mapping of the context must be of a file (MAP_FILE)",
+  for (const auto [start, last, area] : areas_) {
+    if (area.busy) continue;
+    if (area.pages->backing() != mem::Backing::kFile)
+      return reject(Errno::kInval, {"iova", start, "every mapping of the context must be of a file (MAP_FILE)",
                                     "iommufd-core 3.10 row 3"});
-    out.push_back(entry.value.pages);
+    out.push_back(area.pages);
   }
   return {};
 }
@@ -50,10 +50,9 @@ bool Ioas::enforces_coherency() {
 
 Result<void> Ioas::allow(iova::IntervalMap<std::monostate> ranges) {
   const MutexLock lock(iova_mu_);
-  for (const auto& [last, entry] : ranges)
-    if (reserved_.overlaps(entry.start, last))
-      return reject(Errno::kAddrInUse,
-                    {"allowed_iovas", entry.start, "overlaps a reserved range", "iommufd-core 3.3 row 4"});
+  for (const auto [start, last, none] : ranges)
+    if (reserved_.overlaps(start, last))
+      return reject(Errno::kAddrInUse, {"allowed_iovas", start, "overlaps a reserved range", "iommufd-core 3.3 row 4"});
   allowed_.swap(ranges);
   return {};
 }
@@ -93,12 +92,12 @@ Result<void> Ioas::raise_alignment_locked(u64 alignment) {
     return reject(Errno::kInval,
                   {"alignment", alignment, "the domain's smallest page is larger than a CPU page", "iommufd-core 4.5"});
   if (alignment <= alignment_) return {};
-  for (const auto& [last, entry] : areas_) {
-    const u64 length = last - entry.start + 1;
-    if (!is_aligned(entry.start | length | entry.value.offset, alignment))
+  for (const auto [start, last, area] : areas_) {
+    const u64 length = last - start + 1;
+    if (!is_aligned(start | length | area.offset, alignment))
       return reject(
           Errno::kAddrInUse,
-          {"iova", entry.start, "an existing mapping is not aligned to the IOMMU's smallest page", "iommufd-core 4.5"});
+          {"iova", start, "an existing mapping is not aligned to the IOMMU's smallest page", "iommufd-core 4.5"});
   }
   alignment_ = alignment;
   return {};
@@ -130,7 +129,7 @@ Result<Ioas::PhysRun> Ioas::noiommu_phys(u64 iova, u64 max_length) {
   const ReadLock domains_lock(domains_mu_);
   const MutexLock iova_lock(iova_mu_);
   const auto it = areas_.find(iova, iova);
-  if (it == areas_.end() || it->second.value.busy)
+  if (it == areas_.end() || it->value.busy)
     return reject(Errno::kNoEnt, {"iova", iova, "is not mapped", "noiommu 12 row 6"});
   if (domains_.empty())
     return reject(Errno::kOpNotSupp,
@@ -148,7 +147,7 @@ Result<Ioas::PhysRun> Ioas::noiommu_phys(u64 iova, u64 max_length) {
   };
   // Page by page: physically contiguous entries that happen to follow each other count as one run.
   const u64 first = phys_at(iova);
-  const u64 left = it->first - iova;  // bytes of the area after the first
+  const u64 left = it->last - iova;  // bytes of the area after the first
   u64 length = std::min(kPageSize - (iova & kPageMask), left + 1);
   u64 previous = first - (iova & kPageMask);
   while (length < max_length && length <= left) {

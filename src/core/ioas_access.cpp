@@ -77,12 +77,12 @@ void Ioas::remove_access(IoasAccess& access) {
 // The part of [at, last] that one area covers, when an access may use it. The rows of 4.6 that pin and copy share.
 Result<Ioas::AccessPiece> Ioas::piece_locked(u64 at, u64 last, Access want, AccessUse use) {
   const auto it = areas_.find(at, at);
-  if (it == areas_.end() || it->second.value.busy) return hole(at);
-  const Area& area = it->second.value;
-  const u64 end = std::min(it->first, last);
-  const u64 offset = area.offset + (at - it->second.start);
-  const bool whole_pages = (offset & kPageMask) == 0 &&
-                           (end == last || ((area.offset + (it->first - it->second.start) + 1) & kPageMask) == 0);
+  if (it == areas_.end() || it->value.busy) return hole(at);
+  const Area& area = it->value;
+  const u64 end = std::min(it->last, last);
+  const u64 offset = area.offset + (at - it->start);
+  const bool whole_pages =
+      (offset & kPageMask) == 0 && (end == last || ((area.offset + (it->last - it->start) + 1) & kPageMask) == 0);
   if (area.no_access || (use == AccessUse::kPin && !whole_pages))
     return reject(Errno::kInval, {"iova", at,
                                   area.no_access ? "the mapping is being unmapped"
@@ -108,7 +108,7 @@ Result<void> Ioas::pin_access(u64 iova, u64 last, Access want, std::vector<PhysA
     {
       const MutexLock lock(iova_mu_);
       piece = IOMMUFD_TRY(piece_locked(at, last, want, AccessUse::kPin));
-      ++areas_.find(at, at)->second.value.pins;
+      ++areas_.find(at, at)->value.pins;
     }
     const PageSpan span = pages_of(piece.offset, piece.length);
     Rollback let_go{[&] { release_pin(at); }};
@@ -130,7 +130,7 @@ Result<void> Ioas::pin_access(u64 iova, u64 last, Access want, std::vector<PhysA
 
 void Ioas::release_pin(u64 iova) {
   const MutexLock lock(iova_mu_);
-  Area& area = areas_.find(iova, iova)->second.value;
+  Area& area = areas_.find(iova, iova)->value;
   IOMMUFD_ASSERT(area.pins != 0);
   --area.pins;
 }
@@ -143,11 +143,11 @@ void Ioas::unpin_access(u64 iova, u64 last) {
     {
       const MutexLock lock(iova_mu_);
       const auto it = areas_.find(at, at);
-      IOMMUFD_ASSERT(it != areas_.end() && it->second.value.pins != 0);  // pinned areas stay
-      const Area& area = it->second.value;
+      IOMMUFD_ASSERT(it != areas_.end() && it->value.pins != 0);  // pinned areas stay
+      const Area& area = it->value;
       pages = area.pages;
-      end = std::min(it->first, last);
-      span = pages_of(area.offset + (at - it->second.start), end - at + 1);
+      end = std::min(it->last, last);
+      span = pages_of(area.offset + (at - it->start), end - at + 1);
     }
     pages->unpin_and_release(span.first, span.count);
     release_pin(at);  // only now may the area go
@@ -186,8 +186,8 @@ Result<void> Ioas::write(u64 iova, std::span<const std::byte> buf, mem::AddressS
 
 std::optional<u64> Ioas::nth_area(u32 nth) {
   const MutexLock lock(iova_mu_);
-  for (const auto& [last, entry] : areas_)
-    if (nth-- == 0) return entry.start;
+  for (const auto [start, last, area] : areas_)
+    if (nth-- == 0) return start;
   return std::nullopt;
 }
 

@@ -21,9 +21,9 @@ void Ioas::set_dirty_tracking(iommu::Domain& domain, iommu::DirtyTracking tracki
     Teardown flush(platform_);
     const ReadLock domains_lock(domains_mu_);
     const MutexLock iova_lock(iova_mu_);
-    for (const auto& [last, entry] : areas_) {
-      if (entry.value.busy) continue;
-      domain.read_dirty(Iova{entry.start}, last - entry.start + 1, pt::DirtyMode::kReadAndClear, nobody, flush.gather);
+    for (const auto [start, last, area] : areas_) {
+      if (area.busy) continue;
+      domain.read_dirty(Iova{start}, last - start + 1, pt::DirtyMode::kReadAndClear, nobody, flush.gather);
     }
   }
   domain.set_dirty_tracking(tracking);
@@ -37,8 +37,8 @@ Ioas::Walk Ioas::read_dirty(iommu::Domain& domain, u64 start, u64 last, pt::Dirt
   const MutexLock iova_lock(iova_mu_);
   for (u64 at = start;;) {
     const auto it = areas_.find(at, at);
-    if (it == areas_.end() || it->second.value.busy) return Walk::kHole;
-    const u64 end = std::min(it->first, last);
+    if (it == areas_.end() || it->value.busy) return Walk::kHole;
+    const u64 end = std::min(it->last, last);
     domain.read_dirty(Iova{at}, end - at + 1, mode, sink, flush.gather);
     if (end == last) return Walk::kComplete;
     at = end + 1;

@@ -54,18 +54,18 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
   {
     const MutexLock iova_lock(iova_mu_);
     done.reserve(areas_.size());
-    for (const auto& [last, entry] : areas_) {
-      if (entry.value.revoked) continue;
-      const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
+    for (const auto [start, last, area] : areas_) {
+      if (area.revoked) continue;
+      const PageSpan span = pages_of(area.offset, last - start + 1);
       if (first) {
-        IOMMUFD_TRY(entry.value.pages->pin(span.first, span.count));
+        IOMMUFD_TRY(area.pages->pin(span.first, span.count));
       }
       Rollback unpin{[&] {
-        if (first) entry.value.pages->unpin(span.first, span.count, teardown.frames);
+        if (first) area.pages->unpin(span.first, span.count, teardown.frames);
       }};
-      IOMMUFD_TRY(fill_area(entry.start, last, entry.value, domain, teardown.gather));
+      IOMMUFD_TRY(fill_area(start, last, area, domain, teardown.gather));
       unpin.commit();
-      done.push_back({entry.start, last, &entry.value});
+      done.push_back({start, last, &area});
     }
   }
   clear.commit();
@@ -82,11 +82,11 @@ void Ioas::remove_domain(iommu::Domain& domain) {
   IOMMUFD_ASSERT(at != domains_.end());
   {
     const MutexLock iova_lock(iova_mu_);
-    for (const auto& [last, entry] : areas_) {
-      if (entry.value.revoked) continue;
-      const PageSpan span = pages_of(entry.value.offset, last - entry.start + 1);
-      clear_area(entry.start, last, domain, teardown.gather);
-      if (domains_.size() == 1) entry.value.pages->unpin(span.first, span.count, teardown.frames);
+    for (const auto [start, last, area] : areas_) {
+      if (area.revoked) continue;
+      const PageSpan span = pages_of(area.offset, last - start + 1);
+      clear_area(start, last, domain, teardown.gather);
+      if (domains_.size() == 1) area.pages->unpin(span.first, span.count, teardown.frames);
     }
   }
   // The last one moves into the gap: storage follows index 0 (noiommu.md 11).

@@ -89,7 +89,7 @@ void Ioas::insert_area_locked(u64 start, u64 last, Area area) {
 }
 
 void Ioas::erase_area_locked(Areas::iterator at) {
-  if (mem::RevocableSpace* revocable = at->second.value.pages->revocable()) revocable->remove_mapper(*this);
+  if (mem::RevocableSpace* revocable = at->value.pages->revocable()) revocable->remove_mapper(*this);
   areas_.erase(at);
 }
 
@@ -98,13 +98,12 @@ void Ioas::revoke(const mem::RevocableSpace& space) {
   Teardown teardown(platform_);
   const WriteLock domains_lock(domains_mu_);
   const MutexLock lock(iova_mu_);
-  for (auto& [last, entry] : areas_) {
-    Area& area = entry.value;
+  for (const auto [start, last, area] : areas_) {
     if (area.revoked || &area.pages->space() != &space || !area.pages->revoked()) continue;
     area.revoked = true;
     if (domains_.empty()) continue;
-    for (iommu::Domain* domain : domains_) clear_area(entry.start, last, *domain, teardown.gather);
-    const PageSpan span = pages_of(area.offset, last - entry.start + 1);
+    for (iommu::Domain* domain : domains_) clear_area(start, last, *domain, teardown.gather);
+    const PageSpan span = pages_of(area.offset, last - start + 1);
     area.pages->unpin_and_release(span.first, span.count);
   }
 }
@@ -158,11 +157,11 @@ Result<std::vector<Ioas::Slice>> Ioas::slices(u64 iova, u64 length) {
   u64 at = iova;
   for (;;) {
     const auto it = areas_.find(at, at);
-    if (it == areas_.end() || it->second.value.busy)
+    if (it == areas_.end() || it->value.busy)
       return reject(Errno::kNoEnt, {"src_iova", at, "is not covered by a mapping", "iommufd-core 3.7 row 7"});
-    const Area& area = it->second.value;
-    const u64 end = std::min(it->first, last);
-    out.push_back({area.pages, area.offset + (at - it->second.start), end - at + 1});
+    const Area& area = it->value;
+    const u64 end = std::min(it->last, last);
+    out.push_back({area.pages, area.offset + (at - it->start), end - at + 1});
     if (end == last) return out;
     at = end + 1;
   }
@@ -185,7 +184,7 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
       const u64 start = start_of(i);
       const MutexLock lock(iova_mu_);
       const auto it = area_at(start);
-      if (i < filled) tear_down_area_locked(start, it->first, it->second.value, teardown);
+      if (i < filled) tear_down_area_locked(start, it->last, it->value, teardown);
       erase_area_locked(it);
     }
   }};
@@ -213,13 +212,13 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
     Area area{slice.pages, slice.offset, request.access, true};
     if (slice.pages->revocable() != nullptr) {
       const MutexLock lock(iova_mu_);
-      area.revoked = areas_.find(start, start)->second.value.revoked;
+      area.revoked = areas_.find(start, start)->value.revoked;
     }
     IOMMUFD_TRY(fill_domains_locked(start, start + (slice.length - 1), area));
   }
   undo.commit();
   const MutexLock lock(iova_mu_);
-  for (std::size_t i = 0; i < inserted; ++i) areas_.find(start_of(i), start_of(i))->second.value.busy = false;
+  for (std::size_t i = 0; i < inserted; ++i) areas_.find(start_of(i), start_of(i))->value.busy = false;
   return iova;
 }
 
@@ -252,9 +251,9 @@ Result<std::optional<IovaRange>> Ioas::unmap_unpinned(UnmapWalk& walk) {
       const MutexLock lock(iova_mu_);
       const auto it = areas_.find(walk.from, walk.last);
       if (it == areas_.end()) return std::nullopt;
-      first = it->second.start;
-      end = it->first;
-      Area& found = it->second.value;
+      first = it->start;
+      end = it->last;
+      Area& found = it->value;
       if (found.busy)
         return reject(Errno::kBusy, {"iova", first, "another call is mapping or unmapping there", "iommufd-core 3.8"});
       if (first < walk.start || end > walk.last)

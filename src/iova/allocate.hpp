@@ -79,9 +79,9 @@ Result<u64> allocate(const AllocRequest& request, const IntervalMap<Area>& areas
     return Err(Errno::kNoSpc);
   }
   for (auto it = allowed.begin(); it != allowed.end();) {
-    const u64 start = it->second.start;
-    u64 last = it->first;
-    for (++it; it != allowed.end() && last != ~u64{0} && it->second.start == last + 1; ++it) last = it->first;
+    const u64 start = it->start;
+    u64 last = it->last;
+    for (++it; it != allowed.end() && last != ~u64{0} && it->start == last + 1; ++it) last = it->last;
     if (start > kWindowLast || last < kWindowFirst) continue;
     if (look_in(std::max(start, kWindowFirst), std::min(last, kWindowLast))) return result;
   }
