@@ -21,6 +21,21 @@ static int map_flags(int iommufd, uint32_t ioas, uint32_t flags, const void* va,
   return map_full(iommufd, ioas, flags | FIXED, (uintptr_t)va, length, &iova);
 }
 
+/* An IOAS, an access that pins, and memory that is not mapped yet. */
+struct pinning {
+  int fd;
+  uint32_t ioas;
+  uint8_t* memory;
+  int access;
+};
+
+static struct pinning with_access(size_t bytes) {
+  struct pinning p = {.fd = open_test_iommufd(), .memory = pages(bytes)};
+  p.ioas = ioas_alloc(p.fd);
+  p.access = create_access(p.fd, p.ioas, NEEDS_PIN);
+  return p;
+}
+
 TEST(K01, "an access that does not pin leaves the alignment") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
@@ -86,62 +101,50 @@ TEST(K04,
 }
 
 TEST(K05, "pin must begin at a page, and cross mappings at pages: EINVAL") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  uint8_t* memory = pages(4 * PAGE);
-  const int access = create_access(fd, ioas, NEEDS_PIN);
+  const struct pinning p = with_access(4 * PAGE);
   uint32_t item;
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, memory, 4 * PAGE, 0x10000)));
-  CHECK_ERR(access_pin(fd, access, 0x10001, PAGE, NULL, 0, NULL), EINVAL);
-  CHECK_ERR(access_pin(fd, access, 0x10800, PAGE, NULL, 0, NULL), EINVAL);
-  CHECK_OK(access_pin(fd, access, 0x11000, 1, NULL, 0, &item)); /* the end need not be one */
-  CHECK_OK(check_refs(fd, memory + PAGE, PAGE, 1));
-  CHECK_OK(access_unpin(fd, access, item));
-  CHECK_OK(check_refs(fd, memory, 4 * PAGE, 0));
+  REQUIRE(CHECK_OK(map_fixed(p.fd, p.ioas, p.memory, 4 * PAGE, 0x10000)));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10001, PAGE, NULL, 0, NULL), EINVAL);
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10800, PAGE, NULL, 0, NULL), EINVAL);
+  CHECK_OK(access_pin(p.fd, p.access, 0x11000, 1, NULL, 0, &item)); /* the end need not be one */
+  CHECK_OK(check_refs(p.fd, p.memory + PAGE, PAGE, 1));
+  CHECK_OK(access_unpin(p.fd, p.access, item));
+  CHECK_OK(check_refs(p.fd, p.memory, 4 * PAGE, 0));
 }
 
 TEST(K06, "pin for writing what is readable, for reading what is writable: EPERM") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  uint8_t* memory = pages(2 * PAGE);
-  const int access = create_access(fd, ioas, NEEDS_PIN);
-  REQUIRE(CHECK_OK(map_flags(fd, ioas, IOMMU_IOAS_MAP_READABLE, memory, PAGE, 0x10000)));
-  REQUIRE(CHECK_OK(map_flags(fd, ioas, IOMMU_IOAS_MAP_WRITEABLE, memory, PAGE, 0x20000)));
-  CHECK_ERR(access_pin(fd, access, 0x10000, PAGE, NULL, TEST_WRITE, NULL), EPERM);
-  CHECK_OK(access_pin(fd, access, 0x10000, PAGE, NULL, 0, NULL));
-  CHECK_ERR(access_pin(fd, access, 0x20000, PAGE, NULL, 0, NULL), EPERM);
-  CHECK_OK(access_pin(fd, access, 0x20000, PAGE, NULL, TEST_WRITE, NULL));
-  CHECK_OK(check_refs(fd, memory, PAGE, 2)); /* two mappings are two objects */
+  const struct pinning p = with_access(2 * PAGE);
+  REQUIRE(CHECK_OK(map_flags(p.fd, p.ioas, IOMMU_IOAS_MAP_READABLE, p.memory, PAGE, 0x10000)));
+  REQUIRE(CHECK_OK(map_flags(p.fd, p.ioas, IOMMU_IOAS_MAP_WRITEABLE, p.memory, PAGE, 0x20000)));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10000, PAGE, NULL, TEST_WRITE, NULL), EPERM);
+  CHECK_OK(access_pin(p.fd, p.access, 0x10000, PAGE, NULL, 0, NULL));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x20000, PAGE, NULL, 0, NULL), EPERM);
+  CHECK_OK(access_pin(p.fd, p.access, 0x20000, PAGE, NULL, TEST_WRITE, NULL));
+  CHECK_OK(check_refs(p.fd, p.memory, PAGE, 2)); /* two mappings are two objects */
 }
 
 TEST(K07, "pin across mappings, a later one without permission or missing: nothing stays pinned") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  uint8_t* memory = pages(4 * PAGE);
-  const int access = create_access(fd, ioas, NEEDS_PIN);
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, memory, PAGE, 0x10000)));
-  REQUIRE(CHECK_OK(map_flags(fd, ioas, IOMMU_IOAS_MAP_READABLE, memory + PAGE, PAGE, 0x11000)));
-  CHECK_ERR(access_pin(fd, access, 0x10000, 2 * PAGE, NULL, TEST_WRITE, NULL), EPERM);
-  CHECK_OK(check_refs(fd, memory, 4 * PAGE, 0));
-  CHECK_ERR(access_pin(fd, access, 0x10000, 3 * PAGE, NULL, 0, NULL), ENOENT);
-  CHECK_OK(check_refs(fd, memory, 4 * PAGE, 0));
-  CHECK_OK(access_pin(fd, access, 0x10000, 2 * PAGE, memory, 0, NULL));
-  CHECK_OK(check_refs(fd, memory, 2 * PAGE, 1));
-  CHECK_OK(unmap(fd, ioas, 0x10000, 2 * PAGE));
-  CHECK_OK(check_refs(fd, memory, 4 * PAGE, 0));
+  const struct pinning p = with_access(4 * PAGE);
+  REQUIRE(CHECK_OK(map_fixed(p.fd, p.ioas, p.memory, PAGE, 0x10000)));
+  REQUIRE(CHECK_OK(map_flags(p.fd, p.ioas, IOMMU_IOAS_MAP_READABLE, p.memory + PAGE, PAGE, 0x11000)));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10000, 2 * PAGE, NULL, TEST_WRITE, NULL), EPERM);
+  CHECK_OK(check_refs(p.fd, p.memory, 4 * PAGE, 0));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10000, 3 * PAGE, NULL, 0, NULL), ENOENT);
+  CHECK_OK(check_refs(p.fd, p.memory, 4 * PAGE, 0));
+  CHECK_OK(access_pin(p.fd, p.access, 0x10000, 2 * PAGE, p.memory, 0, NULL));
+  CHECK_OK(check_refs(p.fd, p.memory, 2 * PAGE, 1));
+  CHECK_OK(unmap(p.fd, p.ioas, 0x10000, 2 * PAGE));
+  CHECK_OK(check_refs(p.fd, p.memory, 4 * PAGE, 0));
 }
 
 TEST(K07b, "pin of memory that is not there: EFAULT; another page than the caller says: EBADE") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  uint8_t* memory = pages(2 * PAGE);
-  const int access = create_access(fd, ioas, NEEDS_PIN);
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, no_page(), PAGE, 0x10000)));
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, memory, 2 * PAGE, 0x20000)));
-  CHECK_ERR(access_pin(fd, access, 0x10000, PAGE, NULL, 0, NULL), EFAULT);
-  CHECK_ERR(access_pin(fd, access, 0x20000, PAGE, memory + PAGE, 0, NULL), EBADE);
-  CHECK_OK(check_refs(fd, memory, 2 * PAGE, 0));
-  CHECK_OK(access_pin(fd, access, 0x20000, 2 * PAGE, memory, 0, NULL));
+  const struct pinning p = with_access(2 * PAGE);
+  REQUIRE(CHECK_OK(map_fixed(p.fd, p.ioas, no_page(), PAGE, 0x10000)));
+  REQUIRE(CHECK_OK(map_fixed(p.fd, p.ioas, p.memory, 2 * PAGE, 0x20000)));
+  CHECK_ERR(access_pin(p.fd, p.access, 0x10000, PAGE, NULL, 0, NULL), EFAULT);
+  CHECK_ERR(access_pin(p.fd, p.access, 0x20000, PAGE, p.memory + PAGE, 0, NULL), EBADE);
+  CHECK_OK(check_refs(p.fd, p.memory, 2 * PAGE, 0));
+  CHECK_OK(access_pin(p.fd, p.access, 0x20000, 2 * PAGE, p.memory, 0, NULL));
 }
 
 TEST(K08, "rw across adjacent mappings, at any byte") {

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The mock world of the test ABI, apart from accesses (access.c): reserved ranges, mock devices and domains, the
- * stand-in for a dma-buf (spec selftest-abi 1 to 5, 8). Rows: X = the command, Y = devices and domains, Z = buffers.
+ * The mock world of the test ABI: the command, reserved ranges, mock devices and domains (spec selftest-abi 1 to 5; rows X =
+ * the command, Y = devices and domains). Accesses are in access.c, buffers in buffers.c.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
-#include <stdatomic.h>
-
 #include "test_abi.h"
 
 static uint64_t alignment_of(int iommufd, uint32_t ioas, struct iommu_iova_range* only) {
@@ -72,39 +69,35 @@ TEST(X04, "MEMORY_LIMIT: below 12 EINVAL") {
 
 TEST(Y01,
      "a mock device: ids in order, its aperture and alignment; gone with its stdev, and the automatic HWPT with it") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const struct mock m = mock_domain(fd, ioas);
+  const struct world w = with_mock();
   struct iommu_iova_range r;
-  CHECK_EQ(m.stdev, ioas + 1);
-  CHECK_EQ(m.idev, ioas + 2);
-  CHECK_EQ(m.hwpt, ioas + 3);
-  CHECK_EQ(alignment_of(fd, ioas, &r), MOCK_PAGE);
+  CHECK_EQ(w.mock.stdev, w.ioas + 1);
+  CHECK_EQ(w.mock.idev, w.ioas + 2);
+  CHECK_EQ(w.mock.hwpt, w.ioas + 3);
+  CHECK_EQ(alignment_of(w.fd, w.ioas, &r), MOCK_PAGE);
   CHECK_EQ(r.start, APERTURE);
   CHECK_EQ(r.last, APERTURE_LAST);
-  CHECK_ERR(destroy(fd, m.idev), EBUSY);
-  CHECK_ERR(destroy(fd, m.hwpt), EBUSY);
-  CHECK_ERR(destroy(fd, ioas), EBUSY);
-  CHECK_OK(destroy(fd, m.stdev));
-  CHECK_ERR(destroy(fd, m.idev), ENOENT);
-  CHECK_ERR(destroy(fd, m.hwpt), ENOENT);
-  CHECK_EQ(alignment_of(fd, ioas, &r), 1);
-  CHECK_OK(destroy(fd, ioas));
+  CHECK_ERR(destroy(w.fd, w.mock.idev), EBUSY);
+  CHECK_ERR(destroy(w.fd, w.mock.hwpt), EBUSY);
+  CHECK_ERR(destroy(w.fd, w.ioas), EBUSY);
+  CHECK_OK(destroy(w.fd, w.mock.stdev));
+  CHECK_ERR(destroy(w.fd, w.mock.idev), ENOENT);
+  CHECK_ERR(destroy(w.fd, w.mock.hwpt), ENOENT);
+  CHECK_EQ(alignment_of(w.fd, w.ioas, &r), 1);
+  CHECK_OK(destroy(w.fd, w.ioas));
 }
 
 TEST(Y02,
      "MOCK_DOMAIN: unknown flags EINVAL before a bad id, which is ENOENT; a device as target EINVAL; nothing stays") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const struct mock m = mock_domain(fd, ioas);
+  const struct world w = with_mock();
   struct mock other;
-  CHECK_ERR(mock_domain_flags(fd, 77, 8, &other), EINVAL);
-  CHECK_ERR(mock_domain_flags(fd, 77, 0, &other), ENOENT);
-  CHECK_ERR(mock_domain_flags(fd, m.idev, 0, &other), EINVAL);
-  CHECK_ERR(mock_domain_flags(fd, m.stdev, 0, &other), EINVAL);
-  CHECK_OK(mock_domain_flags(fd, m.hwpt, 0, &other)); /* a HWPT is a target too */
-  CHECK_EQ(other.hwpt, m.hwpt);
-  CHECK_EQ(other.stdev, m.hwpt + 1);
+  CHECK_ERR(mock_domain_flags(w.fd, 77, 8, &other), EINVAL);
+  CHECK_ERR(mock_domain_flags(w.fd, 77, 0, &other), ENOENT);
+  CHECK_ERR(mock_domain_flags(w.fd, w.mock.idev, 0, &other), EINVAL);
+  CHECK_ERR(mock_domain_flags(w.fd, w.mock.stdev, 0, &other), EINVAL);
+  CHECK_OK(mock_domain_flags(w.fd, w.mock.hwpt, 0, &other)); /* a HWPT is a target too */
+  CHECK_EQ(other.hwpt, w.mock.hwpt);
+  CHECK_EQ(other.stdev, w.mock.hwpt + 1);
 }
 
 TEST(Y03, "a result that cannot be told undoes the device") {
@@ -137,21 +130,19 @@ TEST(Y04, "a second device shares the automatic HWPT; replace moves one of them"
 }
 
 TEST(Y05, "mappings: 2 KiB steps are compared; another page, another IOVA or odd numbers EINVAL, no HWPT ENOENT") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const struct mock m = mock_domain(fd, ioas);
+  const struct world w = with_mock();
   uint8_t* memory = pages(4 * PAGE);
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, memory + MOCK_PAGE, 2 * PAGE + MOCK_PAGE, APERTURE + MOCK_PAGE)));
-  CHECK_OK(check_map(fd, m.hwpt, APERTURE + MOCK_PAGE, 2 * PAGE + MOCK_PAGE, memory + MOCK_PAGE));
-  CHECK_OK(check_map(fd, m.hwpt, APERTURE + 2 * PAGE, MOCK_PAGE, memory + 2 * PAGE));
-  CHECK_OK(check_map(fd, m.hwpt, APERTURE, 0, memory));
-  CHECK_ERR(check_map(fd, m.hwpt, APERTURE, PAGE, memory), EINVAL);
-  CHECK_ERR(check_map(fd, m.hwpt, APERTURE + PAGE, PAGE, memory), EINVAL);
-  CHECK_ERR(check_map(fd, m.hwpt, APERTURE + PAGE, 100, memory + PAGE), EINVAL);
-  CHECK_ERR(check_map(fd, m.hwpt, APERTURE + PAGE, PAGE, no_page()), EFAULT);
-  CHECK_ERR(check_map(fd, ioas, APERTURE + PAGE, PAGE, memory + PAGE), ENOENT);
-  CHECK_ERR(map_fixed(fd, ioas, memory, 1000, APERTURE + 8 * PAGE), EINVAL);
-  CHECK_ERR(map_fixed(fd, ioas, memory, PAGE, APERTURE_LAST + 1ull), EINVAL);
+  REQUIRE(CHECK_OK(map_fixed(w.fd, w.ioas, memory + MOCK_PAGE, 2 * PAGE + MOCK_PAGE, APERTURE + MOCK_PAGE)));
+  CHECK_OK(check_map(w.fd, w.mock.hwpt, APERTURE + MOCK_PAGE, 2 * PAGE + MOCK_PAGE, memory + MOCK_PAGE));
+  CHECK_OK(check_map(w.fd, w.mock.hwpt, APERTURE + 2 * PAGE, MOCK_PAGE, memory + 2 * PAGE));
+  CHECK_OK(check_map(w.fd, w.mock.hwpt, APERTURE, 0, memory));
+  CHECK_ERR(check_map(w.fd, w.mock.hwpt, APERTURE, PAGE, memory), EINVAL);
+  CHECK_ERR(check_map(w.fd, w.mock.hwpt, APERTURE + PAGE, PAGE, memory), EINVAL);
+  CHECK_ERR(check_map(w.fd, w.mock.hwpt, APERTURE + PAGE, 100, memory + PAGE), EINVAL);
+  CHECK_ERR(check_map(w.fd, w.mock.hwpt, APERTURE + PAGE, PAGE, no_page()), EFAULT);
+  CHECK_ERR(check_map(w.fd, w.ioas, APERTURE + PAGE, PAGE, memory + PAGE), ENOENT);
+  CHECK_ERR(map_fixed(w.fd, w.ioas, memory, 1000, APERTURE + 8 * PAGE), EINVAL);
+  CHECK_ERR(map_fixed(w.fd, w.ioas, memory, PAGE, APERTURE_LAST + 1ull), EINVAL);
 }
 
 TEST(Y06, "CHECK_REFS: pins of a page; odd numbers EINVAL, another count EIO, memory that is not there EFAULT") {
@@ -239,41 +230,39 @@ TEST(Y09, "NO_DIRTY: no dirty HWPT for it, and none that tracks dirty pages can 
 }
 
 TEST(Y10, "DIRTY: marks what is said, counts also what is not mapped; not on a domain that does not track") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const struct mock m = mock_domain(fd, ioas);
+  const struct world w = with_mock();
   uint8_t set[2] = {0x05, 0x80}, got[2] = {0};
   struct test_cmd cmd = {.op = OP_DIRTY, .u.dirty = {0, APERTURE, 16 * MOCK_PAGE, MOCK_PAGE, (uintptr_t)set, 0}};
   struct iommu_hwpt_get_dirty_bitmap get = {
       .size = sizeof(get), .iova = APERTURE, .length = 8 * MOCK_PAGE, .page_size = MOCK_PAGE, .data = (uintptr_t)got};
   struct iommu_hwpt_set_dirty_tracking track = {.size = sizeof(track), .flags = 1};
   uint32_t id;
-  REQUIRE(CHECK_OK(hwpt_alloc(fd, m.idev, ioas, 2, &id)));
-  REQUIRE(CHECK_OK(map_fixed(fd, ioas, pages(4 * PAGE), 4 * PAGE, APERTURE)));
+  REQUIRE(CHECK_OK(hwpt_alloc(w.fd, w.mock.idev, w.ioas, 2, &id)));
+  REQUIRE(CHECK_OK(map_fixed(w.fd, w.ioas, pages(4 * PAGE), 4 * PAGE, APERTURE)));
   cmd.id = id;
-  CHECK_ERR(test_ioctl(fd, &cmd), EINVAL); /* not switched on */
+  CHECK_ERR(test_ioctl(w.fd, &cmd), EINVAL); /* not switched on */
   track.hwpt_id = get.hwpt_id = id;
-  REQUIRE(CHECK_OK(ioctl(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track)));
-  CHECK_OK(test_ioctl(fd, &cmd));
+  REQUIRE(CHECK_OK(ioctl(w.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track)));
+  CHECK_OK(test_ioctl(w.fd, &cmd));
   CHECK_EQ(cmd.u.dirty.nr_dirty, 3);
-  CHECK_OK(ioctl(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
+  CHECK_OK(ioctl(w.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
   CHECK_EQ(got[0], 0x05);
   got[0] = 0;
-  CHECK_OK(ioctl(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
+  CHECK_OK(ioctl(w.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
   CHECK_EQ(got[0], 0);
   cmd.u.dirty.page_size = 0;
-  CHECK_ERR(test_ioctl(fd, &cmd), EINVAL);
+  CHECK_ERR(test_ioctl(w.fd, &cmd), EINVAL);
   cmd.u.dirty.page_size = MOCK_PAGE;
   cmd.u.dirty.iova = APERTURE + 1;
-  CHECK_ERR(test_ioctl(fd, &cmd), EINVAL);
+  CHECK_ERR(test_ioctl(w.fd, &cmd), EINVAL);
   cmd.u.dirty.iova = APERTURE;
   cmd.u.dirty.uptr = (uintptr_t)no_page();
-  CHECK_ERR(test_ioctl(fd, &cmd), EFAULT);
+  CHECK_ERR(test_ioctl(w.fd, &cmd), EFAULT);
   cmd.u.dirty.uptr = 0;
-  CHECK_ERR(test_ioctl(fd, &cmd), EINVAL);
+  CHECK_ERR(test_ioctl(w.fd, &cmd), EINVAL);
   cmd.u.dirty.uptr = (uintptr_t)set;
-  cmd.id = ioas;
-  CHECK_ERR(test_ioctl(fd, &cmd), ENOENT);
+  cmd.id = w.ioas;
+  CHECK_ERR(test_ioctl(w.fd, &cmd), ENOENT);
 }
 
 TEST(Y11, "PASIDs: attach, replace, detach and check; only HWPTs made for them, and 1024 fails every second time") {
@@ -326,19 +315,17 @@ TEST(Y11, "PASIDs: attach, replace, detach and check; only HWPTs made for them, 
 }
 
 TEST(Y12, "cells and triggers: no device ENOENT; another value or number EINVAL; a fault that nobody takes is fine") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const struct mock m = mock_domain(fd, ioas);
-  CHECK_ERR(word_op(fd, OP_CHECK_CACHE, ioas, 0, 0xbaddad), ENOENT);
-  CHECK_OK(word_op(fd, OP_CHECK_CACHE, m.idev, 0, 0xbaddad));
-  CHECK_OK(word_op(fd, OP_CHECK_CACHE, m.idev, 3, 0xbaddad));
-  CHECK_ERR(word_op(fd, OP_CHECK_CACHE, m.idev, 4, 0xbaddad), EINVAL);
-  CHECK_ERR(word_op(fd, OP_CHECK_CACHE, m.idev, 0, 0), EINVAL);
-  CHECK_ERR(word_op(fd, OP_CHECK_IOTLB, m.hwpt, 0, 0), ENOENT);
-  CHECK_ERR(word_op(fd, OP_TRIGGER_IOPF, 0, ioas, 0), ENOENT);
-  CHECK_OK(word_op(fd, OP_TRIGGER_IOPF, 0, m.idev, 0));
-  CHECK_ERR(word_op(fd, OP_TRIGGER_VEVENT, 0, ioas, 0), ENOENT);
-  CHECK_ERR(word_op(fd, OP_TRIGGER_VEVENT, 0, m.idev, 0), ENOENT);
+  const struct world w = with_mock();
+  CHECK_ERR(word_op(w.fd, OP_CHECK_CACHE, w.ioas, 0, 0xbaddad), ENOENT);
+  CHECK_OK(word_op(w.fd, OP_CHECK_CACHE, w.mock.idev, 0, 0xbaddad));
+  CHECK_OK(word_op(w.fd, OP_CHECK_CACHE, w.mock.idev, 3, 0xbaddad));
+  CHECK_ERR(word_op(w.fd, OP_CHECK_CACHE, w.mock.idev, 4, 0xbaddad), EINVAL);
+  CHECK_ERR(word_op(w.fd, OP_CHECK_CACHE, w.mock.idev, 0, 0), EINVAL);
+  CHECK_ERR(word_op(w.fd, OP_CHECK_IOTLB, w.mock.hwpt, 0, 0), ENOENT);
+  CHECK_ERR(word_op(w.fd, OP_TRIGGER_IOPF, 0, w.ioas, 0), ENOENT);
+  CHECK_OK(word_op(w.fd, OP_TRIGGER_IOPF, 0, w.mock.idev, 0));
+  CHECK_ERR(word_op(w.fd, OP_TRIGGER_VEVENT, 0, w.ioas, 0), ENOENT);
+  CHECK_ERR(word_op(w.fd, OP_TRIGGER_VEVENT, 0, w.mock.idev, 0), ENOENT);
 }
 
 TEST(Y13, "huge pages off: entries of a page each; on: the largest that fit") {
@@ -369,200 +356,4 @@ TEST(Y14, "closing /dev/iommu takes mock devices along") {
   CHECK_OK(check_refs(other, memory, PAGE, 1));
   close_kept(fd);
   CHECK_OK(check_refs(other, memory, PAGE, 0));
-}
-
-TEST(Z01, "DMABUF_GET: 0 and over 512 pages EINVAL; a descriptor, close-on-exec as asked") {
-  const int fd = open_test_iommufd();
-  int buffer;
-  CHECK_ERR(word_op(fd, OP_DMABUF_GET, 0, 0, 0), EINVAL);
-  CHECK_ERR(word_op(fd, OP_DMABUF_GET, 0, 512 * PAGE + 1, 0), EINVAL);
-  buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 512 * PAGE, O_CLOEXEC));
-  REQUIRE(CHECK_OK(buffer));
-  CHECK_EQ(fcntl(buffer, F_GETFD), FD_CLOEXEC);
-  buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 1, 0));
-  REQUIRE(CHECK_OK(buffer));
-  CHECK_EQ(fcntl(buffer, F_GETFD), 0);
-  CHECK_ERR(dmabuf_revoke(fd, 999999, 1), EBADF);
-  CHECK_ERR(dmabuf_revoke(fd, fd, 1), EINVAL);
-}
-
-TEST(Z02,
-     "MAP_FILE of it: length 0, start at its end, past its end EINVAL; whole and in part fine, without a domain too") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd);
-  const int buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 4 * PAGE, O_CLOEXEC));
-  REQUIRE(CHECK_OK(buffer));
-  CHECK_ERR(map_file_fixed(fd, ioas, buffer, 0, 0, APERTURE), EINVAL);
-  CHECK_ERR(map_file_fixed(fd, ioas, buffer, 4 * PAGE, PAGE, APERTURE), EINVAL);
-  CHECK_ERR(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE + 1, APERTURE), EINVAL);
-  CHECK_OK(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE, APERTURE));
-  mock_domain(fd, ioas);
-  CHECK_OK(map_file_fixed(fd, ioas, buffer, MOCK_PAGE, PAGE, APERTURE + 8 * PAGE));
-  CHECK_OK(unmap(fd, ioas, APERTURE, 4 * PAGE));
-}
-
-TEST(Z03, "revoked: mapping ENODEV; what was mapped stays empty, also in copies and new domains, and can be unmapped") {
-  const int fd = open_test_iommufd();
-  const uint32_t ioas = ioas_alloc(fd), other = ioas_alloc(fd);
-  const int buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 4 * PAGE, O_CLOEXEC));
-  struct mock m;
-  uint32_t hwpt;
-  REQUIRE(CHECK_OK(buffer));
-  m = mock_domain(fd, ioas);
-  REQUIRE(CHECK_OK(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE, APERTURE)));
-  REQUIRE(CHECK_OK(copy_fixed(fd, RW, other, ioas, PAGE, APERTURE, APERTURE)));
-  REQUIRE(CHECK_OK(dmabuf_revoke(fd, buffer, 1)));
-  CHECK_OK(hwpt_alloc(fd, m.idev, ioas, 0, &hwpt));
-  CHECK_ERR(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE, APERTURE + 8 * PAGE), ENODEV);
-  REQUIRE(CHECK_OK(dmabuf_revoke(fd, buffer, 0)));
-  CHECK_OK(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE, APERTURE + 8 * PAGE));
-  CHECK_OK(copy_fixed(fd, RW, ioas, ioas, PAGE, APERTURE, APERTURE + 16 * PAGE));
-  CHECK_OK(unmap(fd, ioas, APERTURE, 4 * PAGE));
-  CHECK_OK(map_file_fixed(fd, ioas, buffer, 0, 4 * PAGE, APERTURE));
-  CHECK_OK(destroy(fd, hwpt));
-  mock_domain(fd, other);
-  REQUIRE(CHECK_OK(dmabuf_revoke(fd, buffer, 0))); /* whatever the value: what is mapped is void */
-  CHECK_OK(unmap(fd, ioas, APERTURE, 32 * PAGE));
-  CHECK_OK(unmap(fd, other, APERTURE, PAGE));
-}
-
-/* ---- fault injection --------------------------------------------------------------------------------- */
-
-static int try_ioas_alloc(int fd) {
-  struct iommu_ioas_alloc cmd = {.size = sizeof(cmd)};
-  return ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
-}
-
-/* What is missing until the failure, or -1. */
-static long points_left(int plan) {
-  char text[32] = "";
-  return pread(plan, text, sizeof(text) - 1, 0) > 0 ? atol(text) : -1;
-}
-
-static int open_plan(void) {
-  char path[64];
-  snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", (int)getpid());
-  const int plan = open(path, O_RDWR | O_CLOEXEC);
-  if (plan < 0) SKIP("a kernel without fault injection");
-  return keep(plan);
-}
-
-TEST(F01, "fail-nth: the nth point of the thread fails, once, and the file says so") {
-  const int fd = open_test_iommufd(), plan = open_plan();
-  CHECK_EQ(points_left(plan), 0);
-  REQUIRE(CHECK_EQ(pwrite(plan, "1", 1, 0), 1));
-  CHECK_EQ(try_ioas_alloc(fd), -1);
-  CHECK_EQ(points_left(plan), 0);
-  CHECK_OK(try_ioas_alloc(fd));
-  REQUIRE(CHECK_EQ(pwrite(plan, "100000", 6, 0), 6));
-  CHECK_OK(try_ioas_alloc(fd));
-  CHECK(points_left(plan) > 0 && points_left(plan) < 100000);
-  REQUIRE(CHECK_EQ(pwrite(plan, "0", 1, 0), 1));
-  CHECK_EQ(points_left(plan), 0);
-  CHECK_OK(try_ioas_alloc(fd));
-  CHECK_ERR(pwrite(plan, "many", 4, 0), EINVAL);
-}
-
-TEST(F02, "fail-nth: every point of a mapping in turn, and nothing is left of it") {
-  const int fd = open_test_iommufd(), plan = open_plan();
-  const uint32_t ioas = ioas_alloc(fd);
-  uint8_t* memory = pages(4 * PAGE);
-  unsigned failures = 0;
-  mock_domain(fd, ioas);
-  for (unsigned n = 1;; n++) {
-    char text[16];
-    const int length = snprintf(text, sizeof(text), "%u", n);
-    REQUIRE(CHECK(n < 1000 && pwrite(plan, text, (size_t)length, 0) == length));
-    const int result = map_fixed(fd, ioas, memory, 4 * PAGE, APERTURE);
-    const bool struck = points_left(plan) == 0;
-    REQUIRE(CHECK_EQ(pwrite(plan, "0", 1, 0), 1));
-    if (!struck) {
-      CHECK_OK(result);
-      break;
-    }
-    if (result == 0) CHECK_OK(unmap(fd, ioas, APERTURE, 4 * PAGE));
-    failures++;
-  }
-  CHECK(failures > 0);
-  note("%u points", failures);
-}
-
-/* ---- in parallel --------------------------------------------------------------------------------------- */
-
-struct storm {
-  int fd, buffer;
-  uint32_t ioas, other, hwpt;
-  uint8_t* memory;
-  atomic_bool stop;
-  atomic_uint wrong;
-};
-
-/* r succeeded, or failed with one of the errnos. */
-static void expect(struct storm* s, const char* what, int r, int a, int b, int c) {
-  if (r >= 0 || errno == a || errno == b || errno == c) return;
-  note("%s: %s", what, errno_text(errno));
-  atomic_fetch_add(&s->wrong, 1);
-}
-
-static void* devices(void* arg) {
-  struct storm* s = arg;
-  while (!atomic_load(&s->stop)) {
-    struct mock m;
-    const int r = mock_domain_flags(s->fd, s->ioas, 0, &m);
-    expect(s, "mock", r, 0, 0, 0);
-    if (r == 0) expect(s, "destroy", destroy(s->fd, m.stdev), EBUSY, ENOENT, 0);
-  }
-  return NULL;
-}
-
-static void* buffers(void* arg) {
-  struct storm* s = arg;
-  const uint64_t at = APERTURE + 64 * PAGE;
-  while (!atomic_load(&s->stop)) {
-    expect(s, "map buffer", map_file_fixed(s->fd, s->ioas, s->buffer, 0, 8 * PAGE, at), EEXIST, ENODEV, 0);
-    expect(s, "copy", copy_fixed(s->fd, RW, s->other, s->ioas, 2 * PAGE, at + PAGE, APERTURE), ENOENT, EEXIST, 0);
-    expect(s, "unmap copy", unmap(s->fd, s->other, APERTURE, 2 * PAGE), ENOENT, EBUSY, 0);
-    expect(s, "unmap buffer", unmap(s->fd, s->ioas, at, 8 * PAGE), ENOENT, EBUSY, 0);
-  }
-  return NULL;
-}
-
-static void* revoker(void* arg) {
-  struct storm* s = arg;
-  for (uint32_t on = 1; !atomic_load(&s->stop); on ^= 1)
-    expect(s, "revoke", dmabuf_revoke(s->fd, s->buffer, on), 0, 0, 0);
-  return NULL;
-}
-
-static void* memory_mapper(void* arg) {
-  struct storm* s = arg;
-  while (!atomic_load(&s->stop)) {
-    expect(s, "map", map_fixed(s->fd, s->ioas, s->memory, 4 * PAGE, APERTURE), EEXIST, 0, 0);
-    expect(s, "check", check_map(s->fd, s->hwpt, APERTURE, 4 * PAGE, s->memory), EINVAL, 0, 0);
-    expect(s, "unmap", unmap(s->fd, s->ioas, APERTURE, 4 * PAGE), ENOENT, EBUSY, 0);
-  }
-  return NULL;
-}
-
-TEST(Z04,
-     "devices that come and go, maps, copies and revocations in parallel: every answer is one of the rules', nothing "
-     "stays") {
-  struct storm s = {.fd = open_test_iommufd()};
-  void* (*const what[])(void*) = {devices, devices, buffers, buffers, revoker, memory_mapper};
-  pthread_t threads[6];
-  struct mock m;
-  s.ioas = ioas_alloc(s.fd);
-  s.other = ioas_alloc(s.fd);
-  m = mock_domain(s.fd, s.ioas);
-  mock_domain(s.fd, s.other);
-  REQUIRE(CHECK_OK(hwpt_alloc(s.fd, m.idev, s.ioas, 0, &s.hwpt)));
-  s.memory = pages(4 * PAGE);
-  REQUIRE(CHECK_OK(s.buffer = keep(word_op(s.fd, OP_DMABUF_GET, 0, 8 * PAGE, O_CLOEXEC))));
-  for (int i = 0; i < 6; i++) REQUIRE(CHECK_EQ(pthread_create(&threads[i], NULL, what[i], &s), 0));
-  usleep(500 * 1000);
-  atomic_store(&s.stop, true);
-  for (int i = 0; i < 6; i++) pthread_join(threads[i], NULL);
-  CHECK_EQ(atomic_load(&s.wrong), 0);
-  (void)unmap(s.fd, s.ioas, APERTURE, 128 * PAGE);
-  CHECK_OK(check_refs(s.fd, s.memory, 4 * PAGE, 0));
 }

@@ -128,6 +128,20 @@ static inline struct mock mock_domain(int iommufd, uint32_t pt) {
   return (struct mock){cmd.u.mock.stdev, cmd.u.mock.hwpt, cmd.u.mock.idev};
 }
 
+/* An IOAS with a mock device on it. */
+struct world {
+  int fd;
+  uint32_t ioas;
+  struct mock mock;
+};
+
+static inline struct world with_mock(void) {
+  struct world w = {.fd = open_test_iommufd()};
+  w.ioas = ioas_alloc(w.fd);
+  w.mock = mock_domain(w.fd, w.ioas);
+  return w;
+}
+
 static inline int mock_replace(int iommufd, uint32_t stdev, uint32_t* pt) {
   struct test_cmd cmd = {.op = OP_MOCK_DOMAIN_REPLACE, .id = stdev, .u.word = {*pt}};
   const int r = test_ioctl(iommufd, &cmd);

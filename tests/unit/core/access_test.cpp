@@ -61,6 +61,14 @@ class AccessTest : public testing::Test {
   }
   u64 pinned() { return platform->phys().pinned_frames(); }
 
+  // An IOAS with kPages mapped at kIova, and the access of a driver to it.
+  struct Mapped {
+    explicit Mapped(AccessTest& t) : to(t.ioas()), user(t.access(*to, driver)) { EXPECT_TRUE(t.map(*to)); }
+    Driver driver;
+    const Use<Ioas> to;
+    const Ref<IoasAccess> user;
+  };
+
   static constexpr u64 kPages = 8;
   std::unique_ptr<iommu::Platform> platform;
   std::unique_ptr<iommu::Instance> amd;
@@ -76,10 +84,8 @@ Errno error_of(const Result<T>& r) {
 }
 
 TEST_F(AccessTest, a_driver_that_does_not_unpin_is_a_deadlock_and_the_mapping_refuses_accesses_from_then_on) {
-  Driver driver;
-  const Use<Ioas> to = ioas();
-  const Ref<IoasAccess> user = access(*to, driver);
-  ASSERT_TRUE(map(*to));
+  Mapped mapped(*this);
+  auto& [driver, to, user] = mapped;
   std::vector<PhysAddr> frames;
   ASSERT_TRUE(user->pin(kIova, kPageSize, Access::kRead, frames));
   EXPECT_EQ(error_of(to->unmap(kIova, kPages * kPageSize)), Errno::kDeadlock);
@@ -118,10 +124,8 @@ TEST_F(AccessTest, every_access_hears_of_an_unmap_once_per_pinned_mapping) {
 }
 
 TEST_F(AccessTest, pages_are_shared_with_a_domain_that_comes_and_goes) {
-  Driver driver;
-  const Use<Ioas> to = ioas();
-  const Ref<IoasAccess> user = access(*to, driver);
-  ASSERT_TRUE(map(*to));
+  Mapped mapped(*this);
+  auto& [driver, to, user] = mapped;
   std::vector<PhysAddr> frames;
   ASSERT_TRUE(user->pin(kIova + kPageSize, 2 * kPageSize, Access::kWrite, frames));
   EXPECT_EQ(pinned(), 2u);
@@ -139,10 +143,8 @@ TEST_F(AccessTest, pages_are_shared_with_a_domain_that_comes_and_goes) {
 }
 
 TEST_F(AccessTest, overlapping_pins_count_users_of_each_page) {
-  Driver driver;
-  const Use<Ioas> to = ioas();
-  const Ref<IoasAccess> user = access(*to, driver);
-  ASSERT_TRUE(map(*to));
+  Mapped mapped(*this);
+  auto& [driver, to, user] = mapped;
   std::vector<PhysAddr> frames;
   ASSERT_TRUE(user->pin(kIova, 4 * kPageSize, Access::kRead, frames));
   ASSERT_TRUE(user->pin(kIova + 2 * kPageSize, 4 * kPageSize, Access::kRead, frames));
@@ -187,10 +189,8 @@ TEST_F(AccessTest, attach_replace_and_detach_answer_as_the_sheet_says) {
 }
 
 TEST_F(AccessTest, memory_of_the_caller_is_reached_by_its_addresses_and_pinned_pages_by_their_frames) {
-  Driver driver;
-  const Use<Ioas> to = ioas();
-  const Ref<IoasAccess> user = access(*to, driver);
-  ASSERT_TRUE(map(*to));
+  Mapped mapped(*this);
+  auto& [driver, to, user] = mapped;
   std::byte out[8]{std::byte{7}}, in[8]{};
   for (mem::AddressSpace* caller :
        {static_cast<mem::AddressSpace*>(space.get()), static_cast<mem::AddressSpace*>(nullptr)}) {
