@@ -36,6 +36,8 @@ static struct pinning with_access(size_t bytes) {
   return p;
 }
 
+SECTION("iommufd-core 4.5");
+
 TEST(K01, "an access that does not pin leaves the alignment") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
@@ -66,7 +68,10 @@ TEST(K03, "it cannot attach over a misaligned mapping: EADDRINUSE") {
   CHECK_EQ(alignment_of(fd, other), PAGE);
 }
 
-TEST(K03b, "create: unknown flags EOPNOTSUPP, no IOAS ENOENT; the object takes an id and cannot be destroyed") {
+SECTION("iommufd-core 4.6");
+
+TEST_ROWS(K03b, "D22",
+          "create: unknown flags EOPNOTSUPP, no IOAS ENOENT; the object takes an id and cannot be destroyed") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
   int access;
@@ -239,7 +244,7 @@ TEST(K12, "rw on memory that is not there: EFAULT") {
   CHECK_ERR(access_rw(fd, access, 0x10000, &byte, 1, TEST_WRITE), EFAULT);
 }
 
-TEST(K14, "UNMAP of a pinned mapping drops the item; other items stay") {
+TEST_ROWS(K14, "U14", "UNMAP of a pinned mapping drops the item; other items stay") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
   uint8_t* memory = pages(4 * PAGE);
@@ -374,7 +379,9 @@ TEST(K19, "memory of another process that lives: rw reaches it, not ours at that
   CHECK_EQ(memory[1], 0);
 }
 
-TEST(K20, "a pin of an access keeps a part of a mapping from being cut off (VFIO type1): EINVAL") {
+SECTION("iommufd-core 4.7");
+
+TEST_ROWS(K20, "T22d", "a pin of an access keeps a part of a mapping from being cut off (VFIO type1): EINVAL") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
   const int access = create_access(fd, ioas, NEEDS_PIN);
@@ -391,6 +398,8 @@ TEST(K20, "a pin of an access keeps a part of a mapping from being cut off (VFIO
 }
 
 /* ---- in parallel --------------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 4.6");
 
 struct storm {
   int fd, access;

@@ -40,6 +40,8 @@ static void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t
 
 /* ---- attach ------------------------------------------------------------------------------------------ */
 
+SECTION("iommufd-core 5.4");
+
 TEST(B01, "attach to a missing id: ENOENT") {
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
   CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
@@ -50,6 +52,8 @@ TEST(B02, "attach to a DEVICE id: EINVAL") {
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
   CHECK_ERR(attach_to(&d, d.id), EINVAL);
 }
+
+SECTION("iommufd-core 5.6");
 
 TEST(B03, "attach to an IOAS returns an automatic HWPT; ids are 1, 2, 3") {
   const int iommufd = open_iommufd();
@@ -120,6 +124,8 @@ TEST(B07, "the last detach leaves an allocated HWPT, which attaching by id does 
   REQUIRE(CHECK_OK(detach(&d)));
   CHECK_OK(destroy(iommufd, manual));
 }
+
+SECTION("iommufd-core 4.9");
 
 TEST(B08, "an area behind the aperture: attach is EADDRINUSE") {
   const int iommufd = open_iommufd();
@@ -192,6 +198,8 @@ TEST(B13, "an area mapped by a process that is gone: attach is EFAULT") { attach
 TEST(B13n, "the same with a noiommu device") { attach_over_dead_process(NOIOMMU); }
 
 /* ---- replace ----------------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 5.7");
 
 TEST(B17, "replace to the same IOAS: ok, same HWPT") {
   const int iommufd = open_iommufd();
@@ -268,6 +276,8 @@ TEST(B20c, "a failed replace within one IOAS keeps the reserved regions of the d
 
 /* ---- several devices in one group -------------------------------------------------------------------- */
 
+SECTION("iommufd-core 5.1");
+
 static bool same_group(const struct vdev* a, const struct vdev* b) {
   char path[PATH_MAX], first[PATH_MAX] = "", second[PATH_MAX] = "";
   snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", a->bdf);
@@ -299,6 +309,8 @@ TEST(B21, "two contexts cannot share a group: the second bind is EPERM, until th
   CHECK_OK(bind_to(&d[1], second));
 }
 
+SECTION("iommufd-core 5.5");
+
 TEST(B22, "a sibling of an attached device cannot attach elsewhere: EINVAL") {
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd), other = ioas_alloc(iommufd);
@@ -314,6 +326,8 @@ TEST(B22, "a sibling of an attached device cannot attach elsewhere: EINVAL") {
   CHECK_OK(attach(&d[1], &same));
   CHECK_EQ(same, pt);
 }
+
+SECTION("iommufd-core 5.7");
 
 TEST(B23, "replace on one device of a group moves all") {
   const int iommufd = open_iommufd();
@@ -334,12 +348,16 @@ TEST(B23, "replace on one device of a group moves all") {
 
 /* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 5.8");
+
 TEST(B24, "detach when not attached: no error") {
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
   CHECK_OK(detach(&d));
 }
 
-TEST(B25, "PASID attach to an IOAS, with and without the RID attached: EINVAL") {
+SECTION("iommufd-core 5.5");
+
+TEST_ROWS(B25, "B26", "PASID attach to an IOAS, with and without the RID attached: EINVAL") {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
@@ -350,6 +368,8 @@ TEST(B25, "PASID attach to an IOAS, with and without the RID attached: EINVAL") 
   CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL);
 }
 
+SECTION("iommufd-core 1.11");
+
 TEST(D33, "close of the iommufd while a device is bound: it attaches to ids that exist") {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
@@ -359,6 +379,8 @@ TEST(D33, "close of the iommufd while a device is bound: it attaches to ids that
   CHECK_OK(attach_to(&d, ioas));
   CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
 }
+
+SECTION("iommufd-core B.5");
 
 TEST(B31, "close of an attached device: HWPT and device are gone, the IOAS stays") {
   const int iommufd = open_iommufd();
@@ -372,6 +394,8 @@ TEST(B31, "close of an attached device: HWPT and device are gone, the IOAS stays
   CHECK_OK(destroy(iommufd, ioas));
 }
 
+SECTION("iommufd-core B.2");
+
 TEST(B32, "attach whose result cannot be written: EFAULT, and the device is detached") {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
@@ -380,6 +404,8 @@ TEST(B32, "attach whose result cannot be written: EFAULT, and the device is deta
   CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), EFAULT);
   CHECK_OK(destroy(iommufd, ioas));
 }
+
+SECTION("iommufd-core B.1");
 
 TEST(B33, "two contexts: a device is bound to one") {
   const int a = open_iommufd(), b = open_iommufd();
@@ -391,6 +417,8 @@ TEST(B33, "two contexts: a device is bound to one") {
 }
 
 /* ---- HWPT_ALLOC and GET_HW_INFO behind an IOMMU ------------------------------------------------------ */
+
+SECTION("iommufd-core A.1");
 
 TEST(H01, "HWPT_ALLOC: the checks in order") {
   const int iommufd = open_iommufd();
@@ -428,6 +456,8 @@ TEST(H02, "HWPT_ALLOC joins the IOAS at once: alignment and pinning") {
   /* Reserved regions belong to a device, and none is attached. */
   CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000));
 }
+
+SECTION("iommufd-core A.5");
 
 TEST(H03, "GET_HW_INFO: flags and reserved before the device id") {
   const int iommufd = open_iommufd();

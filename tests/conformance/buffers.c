@@ -6,6 +6,8 @@
 
 #include "test_abi.h"
 
+SECTION("selftest-abi 8");
+
 TEST(Z01, "DMABUF_GET: 0 and over 512 pages EINVAL; a descriptor, close-on-exec as asked") {
   const int fd = open_test_iommufd();
   int buffer;
@@ -21,7 +23,9 @@ TEST(Z01, "DMABUF_GET: 0 and over 512 pages EINVAL; a descriptor, close-on-exec 
   CHECK_ERR(dmabuf_revoke(fd, fd, 1), EINVAL);
 }
 
-TEST(Z02,
+SECTION("iommufd-core 3.6");
+
+TEST(F17,
      "MAP_FILE of it: length 0, start at its end, past its end EINVAL; whole and in part fine, without a domain too") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
@@ -36,7 +40,7 @@ TEST(Z02,
   CHECK_OK(unmap(fd, ioas, APERTURE, 4 * PAGE));
 }
 
-TEST(Z03, "revoked: mapping ENODEV; what was mapped stays empty, also in copies and new domains, and can be unmapped") {
+TEST(F19, "revoked: mapping ENODEV; what was mapped stays empty, also in copies and new domains, and can be unmapped") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd), other = ioas_alloc(fd);
   const int buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 4 * PAGE, O_CLOEXEC));
@@ -62,6 +66,8 @@ TEST(Z03, "revoked: mapping ENODEV; what was mapped stays empty, also in copies 
 }
 
 /* ---- in parallel --------------------------------------------------------------------------------------- */
+
+SECTION("selftest-abi 8");
 
 struct storm {
   int fd, buffer;

@@ -19,6 +19,8 @@ __attribute__((constructor)) static void open_then_drop(void) {
   if (syscall(SYS_capset, &header, none) != 0) perror("# capset");
 }
 
+SECTION("noiommu 17");
+
 TEST(N04, "open without CAP_SYS_RAWIO: EPERM") {
   struct vdev d;
   if (!find_device(NOIOMMU, 0, &d)) SKIP("needs a device without an IOMMU");
@@ -50,6 +52,8 @@ TEST(N14, "CAP_SYS_RAWIO dropped after open: BIND and ATTACH succeed, GET_PA doe
   CHECK_ERR(get_pa(iommufd, ioas, 0x10000, &length, &phys), EPERM);
   CHECK_OK(detach(&d));
 }
+
+SECTION("iommufd-core 3.9");
 
 TEST(O05, "RLIMIT_MODE SET without CAP_SYS_RESOURCE: EPERM, any value, any state; GET works") {
   const int iommufd = open_iommufd();

@@ -73,6 +73,8 @@ static void write_page(const struct edu* e, unsigned page) { edu_store(e, IOVA +
 
 /* ---- arguments --------------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core A.2");
+
 TEST(Y01, "SET_DIRTY_TRACKING: flags before the id, the id before the ability; reserved is not looked at") {
   const struct space s = set_up();
   uint32_t plain;
@@ -87,6 +89,8 @@ TEST(Y01, "SET_DIRTY_TRACKING: flags before the id, the id before the ability; r
   CHECK_OK(set_tracking(s.iommufd, s.hwpt, 1));
   CHECK_OK(set_tracking(s.iommufd, s.hwpt, 0));
 }
+
+SECTION("iommufd-core A.3");
 
 TEST(Y02, "GET_DIRTY_BITMAP: the checks in order") {
   struct space s = set_up();
@@ -116,6 +120,8 @@ TEST(Y02, "GET_DIRTY_BITMAP: the checks in order") {
   CHECK_EQ(bits, 0);
 }
 
+SECTION("iommufd-core A.1");
+
 TEST(Y03, "HWPT_ALLOC: DIRTY_TRACKING with an unknown flag or user data: EOPNOTSUPP; an automatic HWPT cannot track") {
   struct space s = set_up();
   struct iommu_hwpt_alloc cmd = {.size = sizeof(cmd), .dev_id = s.dev.id, .pt_id = s.ioas};
@@ -142,6 +148,8 @@ TEST(Y04, "devices of both kinds: DIRTY_TRACKING is refused without an IOMMU") {
 }
 
 /* ---- what devices write ------------------------------------------------------------------------------ */
+
+SECTION("iommufd-core A.3");
 
 TEST(Y10, "exactly the pages that a device wrote are dirty, and clean after they were read") {
   const struct space s = set_up();

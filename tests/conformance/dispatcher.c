@@ -62,6 +62,8 @@ static int run_with_size(int iommufd, const struct command* c, uint32_t size, ui
   return r < 0 ? e : 0;
 }
 
+SECTION("iommufd-core 1.3");
+
 TEST(D01, "each command with a NULL pointer: EFAULT (ENOTTY: behind the last command of this kernel)") {
   const int iommufd = open_iommufd();
   for (size_t i = 0; i < NUM_COMMANDS; i++) {
@@ -102,6 +104,8 @@ TEST(D06, "the number behind the last command: ENOTTY") {
   const struct command* last = &commands[NUM_COMMANDS - 1];
   CHECK_ERR(ioctl(iommufd, offered(iommufd, last) ? last->code + 1 : last->code, NULL), ENOTTY);
 }
+
+SECTION("iommufd-core 1.4");
 
 TEST(D07, "DESTROY with size 0 or 7: EINVAL") {
   const int iommufd = open_iommufd();
@@ -178,6 +182,8 @@ TEST(D14, "first versions of grown structs: HWPT_ALLOC of 24 bytes, GET_HW_INFO 
   CHECK_EQ(info.out_capabilities, 0x5a5a5a5a5a5a5a5a);
 }
 
+SECTION("iommufd-core 1.6");
+
 TEST(D15, "the first ids are 1, 2, 3") {
   const int iommufd = open_iommufd();
   CHECK_EQ(ioas_alloc(iommufd), 1);
@@ -196,6 +202,8 @@ TEST(D16, "the lowest free id is next") {
   CHECK_EQ(ioas_alloc(iommufd), 4);
 }
 
+SECTION("iommufd-core 1.9");
+
 TEST(D17, "DESTROY of ids that do not exist: ENOENT") {
   const int iommufd = open_iommufd();
   const uint32_t id = ioas_alloc(iommufd);
@@ -205,6 +213,8 @@ TEST(D17, "DESTROY of ids that do not exist: ENOENT") {
   CHECK_ERR(destroy(iommufd, 0x80000000), ENOENT);
   CHECK_ERR(destroy(iommufd, NO_ID), ENOENT);
 }
+
+SECTION("iommufd-core 3.1");
 
 TEST(D18, "IOAS_ALLOC with flags: EOPNOTSUPP, id not leaked") {
   const int iommufd = open_iommufd();
@@ -220,6 +230,8 @@ TEST(D19, "IOAS_ALLOC with a read-only struct: EFAULT, id not leaked") {
   CHECK_EQ(ioas_alloc(iommufd), 1);
 }
 
+SECTION("iommufd-core 1.5");
+
 TEST(D20, "IOAS_ALLOC of 32 bytes: size stays 32, the tail is not written") {
   uint32_t arg[9] = {32, 0, 0, 0, 0, 0, 0, 0, 0x5a5a5a5a};
   CHECK_OK(ioctl(open_iommufd(), IOMMU_IOAS_ALLOC, arg));
@@ -228,6 +240,8 @@ TEST(D20, "IOAS_ALLOC of 32 bytes: size stays 32, the tail is not written") {
   for (int i = 3; i < 8; i++) CHECK_EQ(arg[i], 0);
   CHECK_EQ(arg[8], 0x5a5a5a5a);
 }
+
+SECTION("iommufd-core 1.9");
 
 TEST(D21, "DESTROY of an IOAS with areas: ok") {
   const int iommufd = open_iommufd();
@@ -303,7 +317,9 @@ TEST(D26, "DESTROY of an IOAS whose ALLOW_IOVAS waits for a page: EBUSY, and wor
   CHECK_OK(destroy(b.iommufd, b.ioas));
 }
 
-TEST(D29, "mmap of the iommufd: EINVAL when private, EPERM when executable, ENXIO when there is nothing") {
+SECTION("iommufd-core 1.12");
+
+TEST_ROWS(D29, "D30", "mmap of the iommufd: EINVAL when private, EPERM when executable, ENXIO when there is nothing") {
   const int iommufd = open_iommufd();
   CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, iommufd, PAGE) == MAP_FAILED && errno == EINVAL);
   CHECK(mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, iommufd, PAGE) == MAP_FAILED && errno == EPERM);
@@ -311,6 +327,8 @@ TEST(D29, "mmap of the iommufd: EINVAL when private, EPERM when executable, ENXI
 }
 
 /* ---- beyond the rows ---------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 1.1");
 
 TEST(X20, "read and write of the iommufd: EINVAL") {
   const int iommufd = open_iommufd();
@@ -332,6 +350,8 @@ TEST(X22, "dup shares the objects, another open does not") {
   CHECK_OK(destroy(same, ioas));
   CHECK_ERR(destroy(iommufd, ioas), ENOENT);
 }
+
+SECTION("iommufd-core 1.5");
 
 TEST(X23, "a struct may lie at any address, also across two pages") {
   const int iommufd = open_iommufd();
@@ -359,6 +379,8 @@ TEST(X24, "a struct whose second half is not readable: EFAULT; not writable: EFA
   CHECK_EQ(ioas_alloc(iommufd), 1);
 }
 
+SECTION("iommufd-core 1.11");
+
 TEST(X25, "a closed context leaves nothing to the next one") {
   for (int i = 0; i < 50; i++) {
     const int iommufd = open_iommufd();
@@ -368,6 +390,8 @@ TEST(X25, "a closed context leaves nothing to the next one") {
     close_kept(iommufd);
   }
 }
+
+SECTION("iommufd-core 1.3");
 
 TEST(X26, "garbage in every command: an errno, and the context goes on") {
   const int iommufd = open_iommufd();

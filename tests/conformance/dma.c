@@ -56,6 +56,8 @@ static bool frames_are(const char* policy) {
 
 /* ---- both kinds -------------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 4.2");
+
 static void page_by_page(enum kind kind) {
   const struct rig r = set_up(kind);
   for (unsigned i = 0; i < NUM; i++) {
@@ -145,6 +147,8 @@ TEST(W06n, "noiommu: DMA to shared memory") { shared_memory(NOIOMMU); }
 
 /* ---- behind an IOMMU --------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.4");
+
 TEST(W10, "a mapping without WRITEABLE blocks writes of the device, one without READABLE its reads") {
   const struct rig r = set_up(BEHIND_IOMMU);
   uint8_t* p = pages(2 * PAGE);
@@ -163,6 +167,8 @@ TEST(W10, "a mapping without WRITEABLE blocks writes of the device, one without 
   edu_store(&r.edu, write_iova, PAGE);
   CHECK(memcmp(p, p + PAGE, PAGE) == 0);
 }
+
+SECTION("iommufd-core 5");
 
 TEST(W11, "an IOVA that was never mapped: nothing changes, and the device goes on") {
   const struct rig r = set_up(BEHIND_IOMMU);
@@ -208,6 +214,8 @@ TEST(W14, "a failed replace leaves the old page table in use") {
   CHECK(filled(r.memory, PAGE, 1));
 }
 
+SECTION("iommufd-core 4.2");
+
 TEST(W15, "unmap and map of other memory at the same IOVA: DMA reaches the new memory, no stale translation") {
   const struct rig r = set_up(BEHIND_IOMMU);
   for (unsigned round = 0; round < 20; round++) {
@@ -247,6 +255,8 @@ TEST(W17, "a transfer across two pages follows the page table") {
 }
 
 /* ---- without an IOMMU -------------------------------------------------------------------------------- */
+
+SECTION("noiommu 12");
 
 TEST(W20, "fragmented memory: the address behind page i is not page i+1, and DMA there does not change page i+1") {
   const struct rig r = set_up(NOIOMMU);
@@ -331,6 +341,8 @@ static void huge_page(int flags, int fd) {
   CHECK_EQ(middle_phys, phys + 9 * PAGE);
 }
 
+SECTION("noiommu 12");
+
 TEST(W30, "noiommu: a huge page is one run of physical addresses, aligned to its size") {
   huge_page(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1);
 }
@@ -342,6 +354,8 @@ TEST(W31, "noiommu: the same for a huge page of a shared file") {
 }
 
 /* ---- shared memory ----------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 4.2");
 
 static void file_memory(enum kind kind, unsigned seals) {
   const struct rig r = set_up(kind);

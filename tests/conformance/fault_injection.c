@@ -22,6 +22,8 @@ static int open_plan(void) {
   return keep(plan);
 }
 
+SECTION("selftest-abi 9");
+
 TEST(F01, "fail-nth: the nth point of the thread fails, once, and the file says so") {
   const int fd = open_test_iommufd(), plan = open_plan();
   CHECK_EQ(points_left(plan), 0);

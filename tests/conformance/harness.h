@@ -2,11 +2,14 @@
 /*
  * A small TAP harness (testanything.org) for plain C programs.
  *
+ *   SECTION("iommufd-core 3.2");
  *   TEST(R03, "a fresh IOAS has one range") { ... CHECK_ERR(ioctl(...), EINVAL); CHECK_EQ(a, b); }
+ *   TEST_ROWS(U02, "U03", "IOVA or length 2^64-1: EOVERFLOW") { ... }
  *
- * TEST registers itself; main() is here. A failed CHECK prints what it saw and the test goes on; REQUIRE and
- * SKIP leave the test. Descriptors given to keep() are closed after the test, newest first. Arguments name
- * the tests to run.
+ * TEST registers itself; main() is here. The id of a test is the row of the sheet that it shows; TEST_ROWS names the further
+ * ones. SECTION says which section of which sheet has the rules that the tests after it show. A failed CHECK prints what it
+ * saw and the test goes on; REQUIRE and SKIP leave the test. Descriptors given to keep() are closed after the test, newest
+ * first. Arguments name the rows to run; --list prints "row sheet section title" for each, and runs nothing.
  */
 #ifndef CONFORMANCE_HARNESS_H
 #define CONFORMANCE_HARNESS_H
@@ -23,23 +26,32 @@
 
 static struct {
   struct harness_test {
-    const char *id, *title;
+    const char *section, *rows, *title; /* rows: with spaces between them */
     void (*run)(void);
   } tests[256];
   int num_tests;
+  const char* section; /* of the tests that come next */
   bool failed;
   char skip_reason[256];
   jmp_buf leave;
   int kept[256], num_kept;
 } harness;
 
-#define TEST(id, title)                                                  \
-  static void test_##id(void);                                           \
-  __attribute__((constructor)) static void register_##id(void) {         \
-    const struct harness_test t = {#id, title, test_##id};               \
-    if (harness.num_tests < 256) harness.tests[harness.num_tests++] = t; \
-  }                                                                      \
+#define HARNESS_TEST(id, rows, title)                                            \
+  static void test_##id(void);                                                   \
+  __attribute__((constructor)) static void register_##id(void) {                 \
+    const struct harness_test t = {harness.section, #id rows, title, test_##id}; \
+    if (harness.num_tests < 256) harness.tests[harness.num_tests++] = t;         \
+  }                                                                              \
   static void test_##id(void)
+#define TEST(id, title) HARNESS_TEST(id, "", title)
+#define TEST_ROWS(id, rows, title) HARNESS_TEST(id, " " rows, title)
+
+#define HARNESS_JOIN_(a, b) a##b
+#define HARNESS_JOIN(a, b) HARNESS_JOIN_(a, b)
+#define SECTION(text)                                                                                            \
+  __attribute__((constructor)) static void HARNESS_JOIN(section_at_, __LINE__)(void) { harness.section = text; } \
+  _Static_assert(1, "takes the semicolon")
 
 /* Like printf, for a line of diagnosis. */
 __attribute__((format(printf, 1, 2))) static inline void note(const char* format, ...) {
@@ -105,10 +117,31 @@ static inline void close_kept(int fd) {
   close(fd);
 }
 
-static bool harness_wanted(const char* id, int argc, char** argv) {
+/* The next id of a list with spaces between them, or NULL. */
+static const char* harness_next_row(const char* row) {
+  const char* space = strchr(row, ' ');
+  return space ? space + 1 : NULL;
+}
+
+static bool harness_has_row(const struct harness_test* t, const char* id) {
+  for (const char* row = t->rows; row; row = harness_next_row(row))
+    if (strcspn(row, " ") == strlen(id) && strncmp(row, id, strlen(id)) == 0) return true;
+  return false;
+}
+
+static bool harness_wanted(const struct harness_test* t, int argc, char** argv) {
   for (int i = 1; i < argc; i++)
-    if (strcmp(argv[i], id) == 0) return true;
+    if (harness_has_row(t, argv[i])) return true;
   return argc <= 1;
+}
+
+static int harness_list(void) {
+  for (int i = 0; i < harness.num_tests; i++) {
+    const struct harness_test* t = &harness.tests[i];
+    for (const char* row = t->rows; row; row = harness_next_row(row))
+      printf("%.*s %s %s\n", (int)strcspn(row, " "), row, t->section, t->title);
+  }
+  return 0;
 }
 
 static void harness_run(void (*run)(void)) {
@@ -117,17 +150,18 @@ static void harness_run(void (*run)(void)) {
 
 int main(int argc, char** argv) {
   int number = 0, failures = 0;
+  if (argc == 2 && strcmp(argv[1], "--list") == 0) return harness_list();
   setvbuf(stdout, NULL, _IOLBF, 0);
   for (int i = 0; i < harness.num_tests; i++) {
     const struct harness_test* t = &harness.tests[i];
-    if (!harness_wanted(t->id, argc, argv)) continue;
+    if (!harness_wanted(t, argc, argv)) continue;
     harness.failed = false;
     harness.skip_reason[0] = 0;
     harness.num_kept = 0;
     harness_run(t->run);
     while (harness.num_kept > 0)
       if (harness.kept[--harness.num_kept] >= 0) close(harness.kept[harness.num_kept]);
-    printf("%s %d - %s %s%s%s\n", harness.failed ? "not ok" : "ok", ++number, t->id, t->title,
+    printf("%s %d - %s %s [%s]%s%s\n", harness.failed ? "not ok" : "ok", ++number, t->rows, t->title, t->section,
            harness.skip_reason[0] ? " # SKIP " : "", harness.skip_reason);
     failures += harness.failed;
   }

@@ -7,6 +7,8 @@ static uint8_t scratch[PAGE] __attribute__((aligned(4096)));
 
 /* ---- IOVA_RANGES ------------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.2");
+
 TEST(R01, "IOVA_RANGES: reserved before the id: EOPNOTSUPP") {
   struct iommu_ioas_iova_ranges cmd = {.size = sizeof(cmd), .ioas_id = NO_ID, .__reserved = 1};
   CHECK_ERR(ioctl(open_iommufd(), IOMMU_IOAS_IOVA_RANGES, &cmd), EOPNOTSUPP);
@@ -82,6 +84,8 @@ TEST(R08, "IOVA_RANGES with a bad array: EFAULT, the struct is untouched") {
 }
 
 /* ---- ALLOW_IOVAS ------------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 3.3");
 
 TEST(A01, "ALLOW_IOVAS: reserved: EOPNOTSUPP") {
   struct iommu_ioas_allow_iovas cmd = {.size = sizeof(cmd), .ioas_id = NO_ID, .__reserved = 1};

@@ -10,6 +10,8 @@ static uint8_t scratch[PAGE] __attribute__((aligned(4096)));
 
 /* ---- MAP: checks in order ---------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.4");
+
 TEST(M01, "MAP: unknown flag first: EOPNOTSUPP") {
   CHECK_ERR(map_raw(open_iommufd(), 8, NO_ID, 0, 0, MAX), EOPNOTSUPP);
 }
@@ -85,7 +87,7 @@ static void map_with_domain(enum kind kind) {
   CHECK_ERR(map_va(s.iommufd, s.ioas, va + 1, PAGE, &iova), EINVAL); /* a misaligned address, automatic */
 }
 
-TEST(M14, "MAP with alignment P: length, IOVA, address, and an area before the address") {
+TEST_ROWS(M14, "M15 M16 M17", "MAP with alignment P: length, IOVA, address, and an area before the address") {
   map_with_domain(BEHIND_IOMMU);
 }
 TEST(M14n, "the same with a noiommu HWPT") { map_with_domain(NOIOMMU); }
@@ -100,7 +102,7 @@ TEST(M19, "MAP: the last page of the address space: ok") {
   CHECK_OK(map_raw(s.iommufd, RW | FIXED, s.ioas, 0, 0x1000, 0xfffffffffffff000));
 }
 
-TEST(M20, "MAP over reserved: EINVAL, also when an area is in the way") {
+TEST_ROWS(M20, "M21", "MAP over reserved: EINVAL, also when an area is in the way") {
   const struct space s = fresh();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
   uint8_t* memory = pages(4 * PAGE);
@@ -155,6 +157,8 @@ static const struct {
     {0, 0x7ffffffffffffe, 0x200000, 0x40c00000},
 };
 #define NUM_AUTOMATIC (sizeof(automatic) / sizeof(automatic[0]))
+
+SECTION("iommufd-core 3.5");
 
 TEST(M24, "automatic IOVA, each request on a fresh IOAS") {
   const int iommufd = open_iommufd();
@@ -229,6 +233,8 @@ TEST(M24e, "automatic IOVA: touching allowed ranges are one window, and gaps are
 
 /* ---- MAP with a domain: memory ----------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.4");
+
 static void map_bad_memory(enum kind kind) {
   const struct space s = with_domain(kind);
   uint8_t* memory = pages(2 * PAGE);
@@ -246,7 +252,7 @@ static void map_bad_memory(enum kind kind) {
   CHECK_OK(map_full(s.iommufd, s.ioas, IOMMU_IOAS_MAP_READABLE | FIXED, (uintptr_t)constant, PAGE, &iova));
 }
 
-TEST(M25, "MAP of memory that is not there, or not writeable: EFAULT, the IOVA stays free") {
+TEST_ROWS(M25, "M26 M27", "MAP of memory that is not there, or not writeable: EFAULT, the IOVA stays free") {
   map_bad_memory(BEHIND_IOMMU);
 }
 TEST(M25n, "the same with a noiommu HWPT") { map_bad_memory(NOIOMMU); }

@@ -21,7 +21,9 @@ static int memory_file(off_t size) {
   return fd;
 }
 
-TEST(F01, "MAP_FILE: the checks before the file, in order") {
+SECTION("iommufd-core 3.6");
+
+TEST_ROWS(F01, "F02 F03 F04 F05 F06 F07 F08", "MAP_FILE: the checks before the file, in order") {
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   CHECK_ERR(map_file(iommufd, NO_ID, 8, -1, MAX, 0, MAX), EOPNOTSUPP);
@@ -65,10 +67,12 @@ static void attach_over_pipe(enum kind kind) {
   CHECK_ERR(map_at(iommufd, ioas, keep(open("/dev/null", O_RDWR | O_CLOEXEC)), 0, PAGE, 0x10000), EINVAL);
 }
 
-TEST(F10, "a pipe or /dev/null cannot be pinned: EINVAL, at attach and at MAP_FILE") { attach_over_pipe(BEHIND_IOMMU); }
+TEST_ROWS(F10, "F11", "a pipe or /dev/null cannot be pinned: EINVAL, at attach and at MAP_FILE") {
+  attach_over_pipe(BEHIND_IOMMU);
+}
 TEST(F10n, "the same with a noiommu device") { attach_over_pipe(NOIOMMU); }
 
-TEST(F12, "pages behind the end of the file: EINVAL, until it grows") {
+TEST_ROWS(F12, "F13", "pages behind the end of the file: EINVAL, until it grows") {
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   const int large = memory_file(0x3000), small = memory_file(0x800);

@@ -43,7 +43,9 @@ static struct space set_up(bool attached) {
   return s;
 }
 
-TEST(L01, "without a domain nothing is pinned, so 200 pages map; attach is ENOMEM and changes nothing") {
+SECTION("iommufd-core 4.4");
+
+TEST_ROWS(L01, "B14", "without a domain nothing is pinned, so 200 pages map; attach is ENOMEM and changes nothing") {
   const struct space s = set_up(false);
   REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(200 * PAGE), 200 * PAGE, 0x100000)));
   CHECK_ERR(attach_to(&s.dev, s.ioas), ENOMEM);
@@ -52,7 +54,7 @@ TEST(L01, "without a domain nothing is pinned, so 200 pages map; attach is ENOME
   CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(LIMIT * PAGE), LIMIT * PAGE, 0x100000));
 }
 
-TEST(L02, "65 pages: ENOMEM; 64: ok; then not one more byte; after unmap again") {
+TEST_ROWS(L02, "M28", "65 pages: ENOMEM; 64: ok; then not one more byte; after unmap again") {
   const struct space s = set_up(true);
   uint8_t *memory = pages((LIMIT + 1) * PAGE), *more = pages(PAGE);
   CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, (LIMIT + 1) * PAGE, 0x100000), ENOMEM);
@@ -136,7 +138,7 @@ TEST(L05b,
   CHECK_EQ(status_kb(0, "VmPin"), 0);
 }
 
-TEST(L06, "a mapping in two IOASes by COPY is charged once, and closing the device gives it back") {
+TEST_ROWS(L06, "C18", "a mapping in two IOASes by COPY is charged once, and closing the device gives it back") {
   const struct space s = set_up(true);
   const uint32_t second = ioas_alloc(s.iommufd);
   uint8_t* memory = pages(LIMIT * PAGE);
@@ -151,6 +153,8 @@ TEST(L06, "a mapping in two IOASes by COPY is charged once, and closing the devi
 }
 
 /* ---- CHANGE_PROCESS ---------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 3.10");
 
 static int map_file(const struct space* s, int memfd, uint64_t start, uint64_t length, uint64_t iova) {
   struct iommu_ioas_map_file cmd = {.size = sizeof(cmd),

@@ -14,6 +14,8 @@
 
 /* ---- node and binding -------------------------------------------------------------------------------- */
 
+SECTION("noiommu 17");
+
 TEST(N02, "bound with the parameter on: vfio-dev/noiommu-vfioN with dev, and its node") {
   char path[PATH_MAX], text[64];
   struct vdev d = open_device(NOIOMMU);

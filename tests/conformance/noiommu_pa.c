@@ -8,6 +8,8 @@
 
 /* ---- NOIOMMU_GET_PA ---------------------------------------------------------------------------------- */
 
+SECTION("noiommu 17");
+
 TEST(N32, "GET_PA with flags or reserved: EOPNOTSUPP") {
   const struct setup s = set_up(true);
   struct iommu_ioas_noiommu_get_pa cmd = {.size = sizeof(cmd), .flags = 1, .ioas_id = NO_ID, .iova = MAX};

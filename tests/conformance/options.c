@@ -29,7 +29,9 @@ static uint64_t read_option(int iommufd, uint32_t id, uint32_t object) {
   return value;
 }
 
-TEST(O01, "OPTION: reserved: EOPNOTSUPP; O02: unknown option: EOPNOTSUPP") {
+SECTION("iommufd-core 3.9");
+
+TEST_ROWS(O01, "O02", "OPTION: reserved: EOPNOTSUPP; unknown option: EOPNOTSUPP") {
   const int iommufd = open_iommufd();
   struct iommu_option cmd = {.size = sizeof(cmd), .op = GET, .__reserved = 1};
   uint64_t value = 0;
@@ -52,7 +54,7 @@ TEST(O06, "RLIMIT_MODE SET with an object present: EBUSY, before the value") {
   CHECK_ERR(limit_mode(iommufd, SET, 5), EBUSY);
 }
 
-TEST(O07, "RLIMIT_MODE SET 2: EINVAL; SET 1 and GET: 1; an unknown operation: EOPNOTSUPP") {
+TEST_ROWS(O07, "O08 O10", "RLIMIT_MODE SET 2: EINVAL; SET 1 and GET: 1; an unknown operation: EOPNOTSUPP") {
   const int iommufd = open_iommufd();
   CHECK_ERR(limit_mode(iommufd, SET, 2), EINVAL);
   CHECK_OK(limit_mode(iommufd, SET, 1));
@@ -66,7 +68,7 @@ TEST(O09, "RLIMIT_MODE SET after an IOAS came and went: ok") {
   CHECK_OK(limit_mode(iommufd, SET, 1));
 }
 
-TEST(O11, "HUGE_PAGES: bad id ENOENT, default 1, value 2 EINVAL, unknown operation EOPNOTSUPP") {
+TEST_ROWS(O11, "O12 O13 O14", "HUGE_PAGES: bad id ENOENT, default 1, value 2 EINVAL, unknown operation EOPNOTSUPP") {
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   CHECK_ERR(huge_pages(iommufd, GET, NO_ID, 0), ENOENT);
@@ -83,7 +85,8 @@ TEST(O15, "HUGE_PAGES 0 with a misaligned area: EADDRINUSE, it stays 1") {
   CHECK_EQ(read_option(iommufd, IOMMU_OPTION_HUGE_PAGES, ioas), 1);
 }
 
-TEST(O16, "HUGE_PAGES 0 with aligned areas: ok, the alignment is P; again: ok; back to 1: the alignment is 1") {
+TEST_ROWS(O16, "O17",
+          "HUGE_PAGES 0 with aligned areas: ok, the alignment is P; again: ok; back to 1: the alignment is 1") {
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   uint32_t num = 0;
@@ -115,7 +118,7 @@ static void with_domain(enum kind kind) {
   CHECK_ERR(huge_pages(iommufd, SET, ioas, 0), EINVAL);
 }
 
-TEST(O18, "HUGE_PAGES with a domain: ok without areas, EINVAL with one") { with_domain(BEHIND_IOMMU); }
+TEST_ROWS(O18, "O19 O20", "HUGE_PAGES with a domain: ok without areas, EINVAL with one") { with_domain(BEHIND_IOMMU); }
 TEST(O18n, "the same with a noiommu HWPT") { with_domain(NOIOMMU); }
 
 TEST(O21, "OPTION writes back the value and nothing else") {
@@ -133,12 +136,14 @@ TEST(O21, "OPTION writes back the value and nothing else") {
 
 /* ---- CHANGE_PROCESS ---------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.10");
+
 static int change_process(int iommufd) {
   struct iommu_ioas_change_process cmd = {.size = sizeof(cmd)};
   return ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
 }
 
-TEST(P01, "CHANGE_PROCESS: reserved: EOPNOTSUPP; P03: without mappings: ok") {
+TEST_ROWS(P01, "P03", "CHANGE_PROCESS: reserved: EOPNOTSUPP; without mappings: ok") {
   const int iommufd = open_iommufd();
   struct iommu_ioas_change_process cmd = {.size = sizeof(cmd), .__reserved = 1};
   CHECK_ERR(ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd), EOPNOTSUPP);
@@ -167,6 +172,8 @@ TEST(P02, "CHANGE_PROCESS with a mapping of memory by address, in whichever IOAS
 
 /* ---- VFIO_IOAS --------------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 3.11");
+
 static int vfio_ioas(int iommufd, uint16_t op, uint32_t* ioas) {
   struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .ioas_id = *ioas, .op = op};
   const int r = ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd);
@@ -174,7 +181,7 @@ static int vfio_ioas(int iommufd, uint16_t op, uint32_t* ioas) {
   return r;
 }
 
-TEST(V01, "VFIO_IOAS: reserved: EOPNOTSUPP; V07: unknown operation: EOPNOTSUPP") {
+TEST_ROWS(V01, "V07", "VFIO_IOAS: reserved: EOPNOTSUPP; unknown operation: EOPNOTSUPP") {
   const int iommufd = open_iommufd();
   struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .op = IOMMU_VFIO_IOAS_CLEAR, .__reserved = 1};
   uint32_t ioas = 0;
@@ -182,7 +189,7 @@ TEST(V01, "VFIO_IOAS: reserved: EOPNOTSUPP; V07: unknown operation: EOPNOTSUPP")
   CHECK_ERR(vfio_ioas(iommufd, 3, &ioas), EOPNOTSUPP);
 }
 
-TEST(V02, "VFIO_IOAS GET without one: ENODEV; SET of a bad id: ENOENT; CLEAR twice: ok") {
+TEST_ROWS(V02, "V03 V06", "VFIO_IOAS GET without one: ENODEV; SET of a bad id: ENOENT; CLEAR twice: ok") {
   const int iommufd = open_iommufd();
   uint32_t ioas = NO_ID;
   CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas), ENODEV);
@@ -191,7 +198,7 @@ TEST(V02, "VFIO_IOAS GET without one: ENODEV; SET of a bad id: ENOENT; CLEAR twi
   CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
 }
 
-TEST(V04, "VFIO_IOAS SET and GET: the same id; after DESTROY: ENODEV") {
+TEST_ROWS(V04, "V05", "VFIO_IOAS SET and GET: the same id; after DESTROY: ENODEV") {
   const int iommufd = open_iommufd();
   uint32_t ioas = ioas_alloc(iommufd), got = 0;
   REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas)));

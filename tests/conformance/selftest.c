@@ -13,6 +13,8 @@ static uint64_t alignment_of(int iommufd, uint32_t ioas, struct iommu_iova_range
   return alignment;
 }
 
+SECTION("selftest-abi 1");
+
 TEST(
     X01,
     "the command: short size EINVAL, long size with a set byte E2BIG, 68 bytes are enough; holes of the table ENOTTY") {
@@ -42,6 +44,8 @@ TEST(X02, "unknown operations: EOPNOTSUPP") {
   CHECK_ERR(word_op(fd, 24, 0, 0, 0), EOPNOTSUPP);
 }
 
+SECTION("selftest-abi 3");
+
 TEST(X03,
      "ADD_RESERVED: length 0 EINVAL, wrap EOVERFLOW, no IOAS ENOENT, over a mapping EADDRINUSE; stays; overlaps are "
      "fine") {
@@ -66,6 +70,8 @@ TEST(X04, "MEMORY_LIMIT: below 12 EINVAL") {
   CHECK_OK(word_op(fd, OP_MEMORY_LIMIT, 0, 12, 0));
   CHECK_OK(word_op(fd, OP_MEMORY_LIMIT, 0, 65536, 0));
 }
+
+SECTION("selftest-abi 4");
 
 TEST(Y01,
      "a mock device: ids in order, its aperture and alignment; gone with its stdev, and the automatic HWPT with it") {
@@ -129,6 +135,8 @@ TEST(Y04, "a second device shares the automatic HWPT; replace moves one of them"
   CHECK_OK(destroy(fd, ioas));
 }
 
+SECTION("selftest-abi 3");
+
 TEST(Y05, "mappings: 2 KiB steps are compared; another page, another IOVA or odd numbers EINVAL, no HWPT ENOENT") {
   const struct world w = with_mock();
   uint8_t* memory = pages(4 * PAGE);
@@ -159,6 +167,8 @@ TEST(Y06, "CHECK_REFS: pins of a page; odd numbers EINVAL, another count EIO, me
   CHECK_ERR(check_refs(fd, memory, MOCK_PAGE, 2), EINVAL);
   CHECK_ERR(check_refs(fd, no_page(), PAGE, 0), EFAULT);
 }
+
+SECTION("selftest-abi 5");
 
 TEST(Y07,
      "HWPT data: unknown type EOPNOTSUPP, bad length EINVAL, bad pointer EFAULT, unknown table EOPNOTSUPP; huge: 4 "
@@ -265,7 +275,10 @@ TEST(Y10, "DIRTY: marks what is said, counts also what is not mapped; not on a d
   CHECK_ERR(test_ioctl(w.fd, &cmd), ENOENT);
 }
 
-TEST(Y11, "PASIDs: attach, replace, detach and check; only HWPTs made for them, and 1024 fails every second time") {
+SECTION("iommufd-core 5.5");
+
+TEST_ROWS(B25, "B27 B28 B29",
+          "PASIDs: attach, replace, detach and check; only HWPTs made for them, and 1024 fails every second time") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
   struct mock m;
@@ -314,6 +327,8 @@ TEST(Y11, "PASIDs: attach, replace, detach and check; only HWPTs made for them, 
   CHECK_OK(destroy(fd, b));
 }
 
+SECTION("selftest-abi 3");
+
 TEST(Y12, "cells and triggers: no device ENOENT; another value or number EINVAL; a fault that nobody takes is fine") {
   const struct world w = with_mock();
   CHECK_ERR(word_op(w.fd, OP_CHECK_CACHE, w.ioas, 0, 0xbaddad), ENOENT);
@@ -328,6 +343,8 @@ TEST(Y12, "cells and triggers: no device ENOENT; another value or number EINVAL;
   CHECK_ERR(word_op(w.fd, OP_TRIGGER_VEVENT, 0, w.mock.idev, 0), ENOENT);
 }
 
+SECTION("selftest-abi 5");
+
 TEST(Y13, "huge pages off: entries of a page each; on: the largest that fit") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
@@ -340,6 +357,8 @@ TEST(Y13, "huge pages off: entries of a page each; on: the largest that fit") {
   REQUIRE(CHECK_OK(map_fixed(fd, ioas, memory, 4 * PAGE, APERTURE)));
   CHECK_OK(check_map(fd, m.hwpt, APERTURE, 4 * PAGE, memory));
 }
+
+SECTION("selftest-abi 4");
 
 TEST(Y14, "closing /dev/iommu takes mock devices along") {
   const int fd = open_test_iommufd(), other = open_test_iommufd();

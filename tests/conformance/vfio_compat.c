@@ -61,6 +61,8 @@ static int unmap_all(int iommufd) { return unmap_full_dma(iommufd, 24, VFIO_DMA_
 
 /* ---- extensions and types ---------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 6.2");
+
 TEST(T01, "GET_API_VERSION is 0") { CHECK_EQ(ioctl(open_iommufd(), VFIO_GET_API_VERSION), 0); }
 
 TEST(T02, "CHECK_EXTENSION without a compat IOAS; ENODEV for DMA_CC alone") {
@@ -86,6 +88,8 @@ TEST(T03, "CHECK_EXTENSION(DMA_CC): 1 without a HWPT; what the page tables do wi
   add_domain(c.iommufd, c.ioas, NOIOMMU);
   CHECK_EQ(check_extension(c.iommufd, VFIO_DMA_CC_IOMMU), 0);
 }
+
+SECTION("iommufd-core 6.3");
 
 TEST(T04, "SET_IOMMU without a compat IOAS: ENODEV for 1 and 3") {
   const int iommufd = open_iommufd();
@@ -144,7 +148,9 @@ TEST(T08, "SET_IOMMU 1 with a misaligned mapping and no domain: EADDRINUSE") {
 
 /* ---- MAP_DMA ----------------------------------------------------------------------------------------- */
 
-TEST(T09, "MAP_DMA: EFAULT, then EINVAL for argsz and flags, then ENODEV (T10)") {
+SECTION("iommufd-core 6.4");
+
+TEST_ROWS(T09, "T10", "MAP_DMA: EFAULT, then EINVAL for argsz and flags, then ENODEV") {
   const int iommufd = open_iommufd();
   struct vfio_iommu_type1_dma_map cmd = {.argsz = 31};
   uint8_t* edge = pages(2 * PAGE);
@@ -172,7 +178,7 @@ TEST(T11, "MAP_DMA with neither READ nor WRITE: ok without a domain, EINVAL with
   CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_MAP_DMA, &cmd));
 }
 
-TEST(T12, "MAP_DMA over a mapping: EEXIST; T13: size 0: EINVAL; then a wrapping vaddr and a bad one") {
+TEST_ROWS(T12, "T13", "MAP_DMA over a mapping: EEXIST; size 0: EINVAL; then a wrapping vaddr and a bad one") {
   const struct container c = open_container();
   uint8_t* memory = pages(4 * PAGE);
   REQUIRE(CHECK_OK(map_dma(c.iommufd, memory, BASE, 2 * PAGE)));
@@ -199,6 +205,8 @@ TEST(T14, "MAP_DMA at the end of the address space: EOVERFLOW past it; its last 
 
 /* ---- UNMAP_DMA, version 2 ---------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 6.5");
+
 TEST(T15, "UNMAP_DMA: EFAULT, then EINVAL for argsz and flags, then ENODEV") {
   const int iommufd = open_iommufd();
   const struct container c = open_container();
@@ -211,7 +219,7 @@ TEST(T15, "UNMAP_DMA: EFAULT, then EINVAL for argsz and flags, then ENODEV") {
   CHECK_ERR(unmap_full_dma(c.iommufd, 23, 0, 0, PAGE), EINVAL);
 }
 
-TEST(T16, "UNMAP_DMA of nothing: ok, size 0; T17: size 0: EINVAL; a wrapping range: EOVERFLOW, size 0 written") {
+TEST_ROWS(T16, "T17", "UNMAP_DMA of nothing: ok, size 0; size 0: EINVAL; a wrapping range: EOVERFLOW, size 0 written") {
   const struct container c = open_container();
   CHECK_OK(unmap_dma(c.iommufd, BASE, PAGE));
   CHECK_EQ(size_after, 0);
@@ -220,7 +228,7 @@ TEST(T16, "UNMAP_DMA of nothing: ok, size 0; T17: size 0: EINVAL; a wrapping ran
   CHECK_EQ(size_after, 0);
 }
 
-TEST(T18, "UNMAP_DMA ALL with an address or a size: EINVAL, struct as it was; T19: ALL says how much") {
+TEST_ROWS(T18, "T19", "UNMAP_DMA ALL with an address or a size: EINVAL, struct as it was; ALL says how much") {
   const struct container c = open_container();
   uint8_t* memory = pages(3 * PAGE);
   REQUIRE(CHECK_OK(map_dma(c.iommufd, memory, BASE, 2 * PAGE)));
@@ -257,6 +265,8 @@ TEST(T20b, "UNMAP_DMA whose struct cannot be written: EFAULT, and the mapping is
 }
 
 /* ---- UNMAP_DMA, version 1 ---------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 6.5");
 
 TEST(T21, "UNMAP_DMA of the middle page, version 1: ok, exactly that page") {
   const struct container c = open_version1();
@@ -365,6 +375,8 @@ TEST(T22f, "version 1: every page of a mapping in any order, twice as many mappi
 
 /* ---- GET_INFO ---------------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 6.6");
+
 TEST(T24, "GET_INFO: EFAULT, EINVAL for argsz, then ENODEV") {
   const int iommufd = open_iommufd();
   struct vfio_iommu_type1_info cmd = {.argsz = 15};
@@ -393,7 +405,7 @@ static bool untouched(const uint8_t* p, unsigned from, unsigned to) {
   return true;
 }
 
-TEST(T25, "GET_INFO: what is written for every argsz from 16 to 80") {
+TEST_ROWS(T25, "T26", "GET_INFO: what is written for every argsz from 16 to 80") {
   const struct container c = open_container();
   for (unsigned argsz = 16; argsz <= 80; argsz++) {
     uint8_t b[96];
@@ -464,6 +476,8 @@ TEST(T25d, "GET_INFO with a device: its page sizes and ranges, entries as they f
 
 /* ---- what is not there ------------------------------------------------------------------------------- */
 
+SECTION("iommufd-core 6");
+
 TEST(T27, "DIRTY_PAGES, ENABLE and unknown numbers: ENOTTY, the pointer is not looked at") {
   const struct container c = open_container();
   CHECK_ERR(ioctl(c.iommufd, VFIO_IOMMU_DIRTY_PAGES, no_page()), ENOTTY);
@@ -474,6 +488,8 @@ TEST(T27, "DIRTY_PAGES, ENABLE and unknown numbers: ENOTTY, the pointer is not l
 }
 
 /* ---- the compat IOAS --------------------------------------------------------------------------------- */
+
+SECTION("iommufd-core 6.1");
 
 TEST(T31, "the commands follow VFIO_IOAS: another IOAS, and none after CLEAR or DESTROY") {
   const struct container c = open_container();

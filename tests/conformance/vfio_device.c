@@ -20,6 +20,8 @@ static struct vdev bound(void) { return open_and_bind(kind(), 0, open_iommufd())
 
 /* ---- before and during BIND -------------------------------------------------------------------------- */
 
+SECTION("vfio-device 3");
+
 TEST(V01, "before BIND every other ioctl, read, write and mmap is EINVAL, lseek ESPIPE") {
   const struct vdev d = open_device(kind());
   static const unsigned long codes[] = {VFIO_DEVICE_GET_INFO,
@@ -40,6 +42,8 @@ TEST(V01, "before BIND every other ioctl, read, write and mmap is EINVAL, lseek 
   CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, d.fd, 0) == MAP_FAILED && errno == EINVAL);
   CHECK_ERR(lseek(d.fd, 0, SEEK_CUR), ESPIPE);
 }
+
+SECTION("vfio-device 5");
 
 TEST(V02, "BIND: the checks in order, and after a failure the descriptor can try again") {
   const int iommufd = open_iommufd();
@@ -78,6 +82,8 @@ TEST(V03, "BIND with the first version's 16 bytes") {
   CHECK_EQ(cmd.token_uuid_ptr, MAX);
 }
 
+SECTION("vfio-device 6");
+
 TEST(V04, "ATTACH and DETACH: argsz and flags") {
   const int iommufd = open_iommufd();
   struct vdev d = open_and_bind(kind(), 0, iommufd);
@@ -106,6 +112,8 @@ TEST(V04, "ATTACH and DETACH: argsz and flags") {
   CHECK_OK(ioctl(d.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &off));
 }
 
+SECTION("vfio-device 2");
+
 TEST(V05, "an ioctl that devices do not have: ENOTTY") {
   const struct vdev d = bound();
   uint64_t arg[16] = {64};
@@ -116,6 +124,8 @@ TEST(V05, "an ioctl that devices do not have: ENOTTY") {
 }
 
 /* ---- information ------------------------------------------------------------------------------------- */
+
+SECTION("vfio-device 7");
 
 TEST(V10, "GET_INFO: PCI, 9 regions, 5 interrupts; argsz decides what is written") {
   const struct vdev d = bound();
@@ -140,6 +150,8 @@ TEST(V10, "GET_INFO: PCI, 9 regions, 5 interrupts; argsz decides what is written
   CHECK_EQ(words[4], 0x5a5a5a5a);
 }
 
+SECTION("vfio-device 8");
+
 TEST(V11, "GET_REGION_INFO of an edu device") {
   const struct vdev d = bound();
   struct vfio_region_info info = {.argsz = 31};
@@ -157,6 +169,8 @@ TEST(V11, "GET_REGION_INFO of an edu device") {
   CHECK_ERR(region_info(&d, 9, &info), EINVAL);
   CHECK_ERR(region_info(&d, NO_ID, &info), EINVAL);
 }
+
+SECTION("vfio-device 12");
 
 TEST(V12, "GET_IRQ_INFO of an edu device") {
   const struct vdev d = bound();
@@ -222,6 +236,8 @@ static uint64_t interrupts(int fd) {
   if (poll(&p, 1, 20) == 1) CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
   return n;
 }
+
+SECTION("vfio-device 13");
 
 TEST(V20, "SET_IRQS: the generic checks") {
   const struct vdev d = bound();
@@ -369,6 +385,8 @@ TEST(V28, "REQ: arm, loop-back, disarm") {
 
 /* ---- reset, features, life of a descriptor ----------------------------------------------------------- */
 
+SECTION("vfio-device 14");
+
 TEST(V30, "RESET: as GET_INFO says; registers are at their reset values") {
   const struct edu e = edu_from(bound());
   struct vfio_device_info info = {.argsz = sizeof(info)};
@@ -382,6 +400,8 @@ TEST(V30, "RESET: as GET_INFO says; registers are at their reset values") {
   set_command(&e, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
   CHECK_EQ(edu_read4(&e, EDU_LIVENESS), 0);
 }
+
+SECTION("vfio-device 16");
 
 TEST(V31, "FEATURE: argsz, flags, and features that vfio-pci does not have") {
   const struct vdev d = bound();
@@ -402,6 +422,8 @@ TEST(V31, "FEATURE: argsz, flags, and features that vfio-pci does not have") {
   CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_FEATURE, f), ENOTTY);
 }
 
+SECTION("vfio-device 3");
+
 TEST(V32, "a device descriptor is always ready, and cannot be added to an epoll") {
   const struct vdev d = bound();
   struct pollfd p = {.fd = d.fd, .events = POLLIN | POLLOUT};
@@ -411,6 +433,8 @@ TEST(V32, "a device descriptor is always ready, and cannot be added to an epoll"
   CHECK_EQ(p.revents, POLLIN | POLLOUT);
   CHECK_ERR(epoll_ctl(epoll, EPOLL_CTL_ADD, d.fd, &event), EPERM);
 }
+
+SECTION("vfio-device 19");
 
 TEST(V33, "open, bind, attach, close, 200 times: the device is free again at once") {
   const int iommufd = open_iommufd();

@@ -13,6 +13,8 @@ static struct edu opened(void) {
 
 /* ---- config space ------------------------------------------------------------------------------------ */
 
+SECTION("vfio-device 10");
+
 static uint64_t config_read(const struct edu* e, unsigned offset, unsigned bytes) {
   uint64_t v = 0;
   CHECK_EQ(pread(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
@@ -100,6 +102,8 @@ TEST(G06, "config space: any alignment and length inside, EFAULT across the end,
 
 /* ---- BAR access -------------------------------------------------------------------------------------- */
 
+SECTION("vfio-device 9");
+
 TEST(G10, "BAR 0: count 0, clipping at the end, EINVAL behind it and for regions that do not exist") {
   const struct edu e = opened();
   uint8_t buffer[64];
@@ -125,6 +129,8 @@ TEST(G11, "BAR 0 with memory decoding off: EIO") {
   CHECK_EQ(edu_read4(&e, EDU_ID), 0x010000ed);
 }
 
+SECTION("vfio-device 11");
+
 TEST(G12, "mmap: private, config space and behind the BAR are EINVAL; BAR 0 as its flags say") {
   const struct edu e = opened();
   struct vfio_region_info info;
@@ -145,6 +151,8 @@ TEST(G12, "mmap: private, config space and behind the BAR are EINVAL; BAR 0 as i
 }
 
 /* ---- edu registers ----------------------------------------------------------------------------------- */
+
+SECTION("edu 2");
 
 TEST(E01, "identification and liveness") {
   const struct edu e = opened();
