@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // BIND_IOMMUFD, ATTACH_IOMMUFD_PT, DETACH_IOMMUFD_PT (spec vfio-device 5 and 6).
+#include <optional>
 #include <utility>
 
 #include "abi/vfio.hpp"
@@ -66,7 +67,7 @@ Result<void> VfioDeviceFile::attach(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(abi::VfioAttachIommufdPt));
   abi::VfioAttachIommufdPt cmd = IOMMUFD_TRY(copy_in_minimum<abi::VfioAttachIommufdPt>(bytes, "vfio-device 6"));
   if ((cmd.flags & ~cmd.kPasid) != 0) return unknown_flags(cmd.flags);
-  core::Pasid pasid = core::kRid;
+  std::optional<core::Pasid> pasid;
   if ((cmd.flags & cmd.kPasid) != 0) {
     if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
     pasid = IOMMUFD_TRY(copy_in<abi::VfioAttachIommufdPt>(bytes, sizeof cmd))
@@ -75,7 +76,7 @@ Result<void> VfioDeviceFile::attach(Call& call, Busy& device, UserVa arg) {
   cmd.pt_id = std::to_underlying(IOMMUFD_TRY(device.attach(pasid, ObjectId{cmd.pt_id})));
   const Result<void> told = call.memory()->write(advance(arg, offsetof(abi::VfioAttachIommufdPt, pt_id)),
                                                  std::as_bytes(std::span(&cmd.pt_id, 1)));
-  if (!told) device.detach(core::kRid);  // the main attachment, whatever was attached
+  if (!told) device.detach(std::nullopt);  // the main attachment, whatever was attached
   return told;
 }
 
@@ -83,7 +84,7 @@ Result<void> VfioDeviceFile::detach(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(abi::VfioDetachIommufdPt));
   const auto cmd = IOMMUFD_TRY(copy_in_minimum<abi::VfioDetachIommufdPt>(bytes, "vfio-device 6"));
   if ((cmd.flags & ~cmd.kPasid) != 0) return unknown_flags(cmd.flags);
-  core::Pasid pasid = core::kRid;
+  std::optional<core::Pasid> pasid;
   if ((cmd.flags & cmd.kPasid) != 0) {
     if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
     pasid = IOMMUFD_TRY(copy_in<abi::VfioDetachIommufdPt>(bytes, sizeof cmd))

@@ -172,6 +172,24 @@ DeviceFile::Busy::~Busy() {
   if (file_ != nullptr) file_->leave();
 }
 
+Result<ObjectId> DeviceFile::Busy::attach(std::optional<core::Pasid> pasid, ObjectId pt_id) {
+  const MutexLock lock(file_->attach_mu_);
+  if (pasid.value_or(core::kRid) != core::kRid) return core().attach_or_replace(*pasid, pt_id);
+  const RidHolder asks = pasid ? RidHolder::kPasidZero : RidHolder::kPlain;
+  if (file_->rid_ == asks) return core().replace(core::kRid, pt_id);
+  const ObjectId hwpt = IOMMUFD_TRY(core().attach(core::kRid, pt_id));
+  file_->rid_ = asks;
+  return hwpt;
+}
+
+void DeviceFile::Busy::detach(std::optional<core::Pasid> pasid) {
+  const MutexLock lock(file_->attach_mu_);
+  if (pasid.value_or(core::kRid) != core::kRid) return core().detach(*pasid);
+  if (file_->rid_ != (pasid ? RidHolder::kPasidZero : RidHolder::kPlain)) return;
+  core().detach(core::kRid);
+  file_->rid_ = RidHolder::kNone;
+}
+
 Result<void> DeviceFile::Busy::read(const Window& window, std::span<std::byte> out) {
   if (window.region == kConfigRegion) {
     file_->function().config_read(static_cast<u32>(window.offset), out);

@@ -5,7 +5,8 @@
 // Life: kOpen -> kBinding -> kBound -> kClosed. Operations run as a Busy; the close waits for none of them: the last
 // one out shuts the device down. So after release() of an idle file no DMA of the device touches memory.
 //
-// Lock order: mu_ (kVfioDevice) guards the state and is held for nothing else.
+// Lock order: mu_ (kVfioDevice) guards the state and is held for nothing else; attach_mu_ (kVfioDevice) lets one attach or
+// detach into the engine at a time.
 #pragma once
 
 #include <array>
@@ -59,8 +60,10 @@ class DeviceFile {
     Busy& operator=(Busy&&) = delete;
     ~Busy();
 
-    Result<ObjectId> attach(core::Pasid pasid, ObjectId pt_id) { return core().attach_or_replace(pasid, pt_id); }
-    void detach(core::Pasid pasid) { core().detach(pasid); }
+    // Attach, or replace what this file has attached in the same way. `pasid` as the client gave it: the RID attached
+    // without one and as PASID 0 are two ways, and each finds it taken by the other (kBusy; spec iommufd-core quirk Q9).
+    Result<ObjectId> attach(std::optional<core::Pasid> pasid, ObjectId pt_id);
+    void detach(std::optional<core::Pasid> pasid);
 
     // Reads and writes of what locate() found. Errors: kIo (decoding off, or low power).
     Result<void> read(const Window& window, std::span<std::byte> out);
@@ -95,6 +98,7 @@ class DeviceFile {
  private:
   enum class State : u8 { kOpen, kBinding, kBound, kClosed };
   enum class Power : u8 { kOn, kLow };
+  enum class RidHolder : u8 { kNone, kPlain, kPasidZero };
 
   DeviceFile(Device& device, std::unique_ptr<FileMemory> memory);
   void leave() IOMMUFD_EXCLUDES(mu_);
@@ -113,6 +117,9 @@ class DeviceFile {
   std::array<sys::Mapping, pci::kBarCount> bars_;
 
   std::atomic<Power> power_{Power::kOn};
+
+  Mutex attach_mu_{LockRank::kVfioDevice};
+  RidHolder rid_ IOMMUFD_GUARDED_BY(attach_mu_) = RidHolder::kNone;
 
   Mutex mu_{LockRank::kVfioDevice};
   State state_ IOMMUFD_GUARDED_BY(mu_) = State::kOpen;

@@ -4,6 +4,7 @@
  * Some rows need two devices behind one IOMMU, or two kinds of IOMMU, and are skipped elsewhere.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "uapi.h"
@@ -100,6 +101,9 @@ TEST(B05, "a HWPT that was allocated is not picked by attach to its IOAS") {
   REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &manual)));
   REQUIRE(CHECK_OK(attach(&d, &pt)));
   CHECK_NE(pt, manual);
+  CHECK_OK(detach(&d));
+  CHECK_ERR(destroy(iommufd, pt), ENOENT); /* that one was automatic */
+  CHECK_OK(destroy(iommufd, manual));
 }
 
 TEST(B06, "the last detach ends an automatic HWPT; ranges widen, the alignment drops") {
@@ -143,6 +147,25 @@ TEST(B08, "an area behind the aperture: attach is EADDRINUSE") {
   check_ranges(iommufd, ioas, 1, 1);
 }
 
+TEST(B11, "an allowed range that ends behind the aperture: attach is EADDRINUSE") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd), probe = ioas_alloc(iommufd);
+  struct iommu_iova_range r[16], allowed;
+  uint32_t num = 16, hwpt;
+  uint64_t alignment;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, probe, 0, &hwpt)));
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, probe, r, &num, &alignment)));
+  if (r[num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
+  allowed = (struct iommu_iova_range){r[num - 1].last, r[num - 1].last + 1};
+  REQUIRE(CHECK_OK(allow_iovas(iommufd, ioas, &allowed, 1)));
+  CHECK_ERR(attach_to(&d, ioas), EADDRINUSE);
+  check_ranges(iommufd, ioas, 1, 1);
+  allowed = (struct iommu_iova_range){r[num - 1].last - 1, r[num - 1].last};
+  REQUIRE(CHECK_OK(allow_iovas(iommufd, ioas, &allowed, 1)));
+  CHECK_OK(attach_to(&d, ioas));
+}
+
 /* An area that does not fit the page size of the domain: nothing is changed by the failed attach. */
 static void attach_with_area(uint64_t va_offset, uint64_t length, uint64_t iova) {
   const int iommufd = open_iommufd();
@@ -158,6 +181,19 @@ TEST(B09, "an area whose length is no multiple of the page: attach is EADDRINUSE
 }
 TEST(B10, "an area whose address is misaligned: attach is EADDRINUSE") { attach_with_area(0x800, PAGE, 0x10000); }
 TEST(B10i, "an area whose IOVA is misaligned: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0x10800); }
+TEST(B16, "an attached device's reserved region cannot be mapped, a HWPT alone has none") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t hwpt;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &hwpt)));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfeeff000)));
+  REQUIRE(CHECK_OK(unmap(iommufd, ioas, 0xfeeff000, PAGE)));
+  REQUIRE(CHECK_OK(attach_to(&d, hwpt)));
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfeeff000), EINVAL);
+}
+
 TEST(B15, "an area in a reserved region of the device: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0xfee00000); }
 
 static void attach_over_bad_memory(enum kind kind) {
@@ -366,6 +402,61 @@ TEST_ROWS(B25, "B26", "PASID attach to an IOAS, with and without the RID attache
   REQUIRE(CHECK_OK(attach_to(&d, ioas)));
   pt = ioas;
   CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL);
+}
+
+static int detach_pasid(const struct vdev* d, uint32_t pasid) {
+  struct vfio_device_detach_iommufd_pt cmd = {.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid};
+  return ioctl(d->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}
+
+TEST(B30, "the device is attached already, as PASID 0 (quirk Q9): a plain attach is EBUSY, and the other way round") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t hwpt = ioas, again = ioas;
+  REQUIRE(CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &hwpt)));
+  CHECK_ERR(attach_to(&d, ioas), EBUSY);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL); /* with its reserved regions */
+  CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again));             /* replaces */
+  CHECK_EQ(again, hwpt);
+  CHECK_OK(detach_pasid(&d, 0));
+  CHECK_ERR(destroy(iommufd, hwpt), ENOENT);
+  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
+  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again), EBUSY);
+}
+
+struct attacher {
+  const struct vdev* d;
+  const uint32_t* ioas;
+  int failures;
+};
+
+static void* attach_to_both(void* arg) {
+  struct attacher* a = arg;
+  for (int i = 0; i < 200; i++) {
+    if (attach_to(a->d, a->ioas[i % 2]) != 0) a->failures++;
+    if (i % 3 == 0 && detach(a->d) != 0) a->failures++;
+  }
+  return NULL;
+}
+
+TEST(B34, "attaches and detaches of one device in parallel wait for each other, and all succeed") {
+  const int iommufd = open_iommufd();
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas[2] = {ioas_alloc(iommufd), ioas_alloc(iommufd)};
+  struct attacher a[3];
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++) {
+    a[i] = (struct attacher){&d, ioas, 0};
+    REQUIRE(CHECK_EQ(pthread_create(&threads[i], NULL, attach_to_both, &a[i]), 0));
+  }
+  for (int i = 0; i < 3; i++) {
+    pthread_join(threads[i], NULL);
+    CHECK_EQ(a[i].failures, 0);
+  }
+  CHECK_OK(detach(&d));
+  CHECK_OK(destroy(iommufd, ioas[0]));
+  CHECK_OK(destroy(iommufd, ioas[1]));
 }
 
 SECTION("iommufd-core 1.11");
