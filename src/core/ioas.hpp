@@ -155,7 +155,7 @@ class Ioas final : public Object, private mem::RevocableSpace::Mapper {
   // Enters an area, or takes one out, and tells memory that can be taken back.
   void insert_area_locked(u64 start, u64 last, Area area) IOMMUFD_REQUIRES(iova_mu_);
   void erase_area_locked(Areas::iterator at) IOMMUFD_REQUIRES(iova_mu_);
-  Result<u64> place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) IOMMUFD_REQUIRES(iova_mu_);
+  Result<u64> place_locked(const MapRequest& request, u64 hint) IOMMUFD_REQUIRES(iova_mu_);
   Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& gather);

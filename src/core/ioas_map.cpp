@@ -15,7 +15,7 @@ constexpr u64 kMax = ~u64{0};
 }  // namespace
 
 // Rows 8 to 10: where a mapping goes. `hint` steers the automatic choice.
-Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint, u64 offset_in_page) {
+Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint) {
   if (!is_aligned(request.length, alignment_))
     return reject(Errno::kInval,
                   {"length", request.length, "must be a multiple of the IOVA alignment", "iommufd-core 3.4 row 8"});
@@ -39,10 +39,6 @@ Result<u64> Ioas::place_locked(const MapRequest& request, u64 hint, u64 offset_i
     if (areas_.overlaps(iova, last))
       return reject(Errno::kExist, {"iova", iova, "overlaps an existing mapping", "iommufd-core 3.4 row 9e"});
   }
-  if (!is_aligned(offset_in_page, alignment_))
-    return reject(Errno::kInval,
-                  {"user_va", offset_in_page, "its offset in the page must be a multiple of the IOVA alignment",
-                   "iommufd-core 3.4 row 10"});
   return iova;
 }
 
@@ -193,15 +189,16 @@ Result<u64> Ioas::map_slices(const MapRequest& request, std::span<const Slice> s
     const Slice& head = slices.front();
     // The hint is the position of the first byte in its own backing.
     const u64 hint = (head.pages->start() & ~kPageMask) + head.offset;
-    iova = IOMMUFD_TRY(place_locked(request, hint, head.offset & kPageMask));
+    iova = IOMMUFD_TRY(place_locked(request, hint));
     for (; inserted < slices.size(); ++inserted) {
       const Slice& slice = slices[inserted];
       if (allows(request.access, Access::kWrite) && !slice.pages->writable())
         return reject(Errno::kPerm, {"flags", std::to_underlying(request.access),
                                      "WRITEABLE, but the source was mapped without it", "iommufd-core 3.7 row 12"});
       if (!is_aligned(slice.offset & kPageMask, alignment_))
-        return reject(Errno::kInval, {"src_iova", slice.offset, "a part starts off the alignment of the destination",
-                                      "iommufd-core 3.7 row 13"});
+        return reject(Errno::kInval, {"offset in the page", slice.offset & kPageMask,
+                                      "the memory must begin at a multiple of the IOVA alignment",
+                                      "iommufd-core 3.4 row 10, 3.7 row 13"});
       const u64 start = start_of(inserted);
       insert_area_locked(start, start + (slice.length - 1), Area{slice.pages, slice.offset, request.access, true});
     }

@@ -76,6 +76,9 @@ TEST(C11, "COPY: two slices, one not writeable: EPERM, the destination is free a
   REQUIRE(CHECK_OK(map_full(s.iommufd, s.ioas, IOMMU_IOAS_MAP_READABLE | FIXED, (uintptr_t)scratch, PAGE, &iova)));
   CHECK_ERR(copy_fixed(s.iommufd, RW, s.ioas, s.ioas, 2 * PAGE, 0x10000, 0x90000), EPERM);
   CHECK_OK(map_fixed(s.iommufd, s.ioas, scratch, 2 * PAGE, 0x90000));
+  REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(PAGE), PAGE, 0x12000)));
+  CHECK_ERR(copy_fixed(s.iommufd, RW, s.ioas, s.ioas, 2 * PAGE, 0x11000, 0xa0000), EPERM); /* the first */
+  CHECK_OK(map_fixed(s.iommufd, s.ioas, scratch, 2 * PAGE, 0xa0000));
 }
 
 TEST(C12, "COPY: readable from memory mapped writeable only: ok") {
@@ -125,6 +128,18 @@ TEST(C16, "COPY: automatic IOVA takes its alignment from the memory of the first
   CHECK_EQ(iova, 0x401000);
 }
 
+TEST(C16f, "COPY: automatic IOVA of a file takes its alignment from the place in the file") {
+  const struct space s = fresh();
+  const int fd = keep(memfd_create("copy", MFD_CLOEXEC));
+  struct iommu_ioas_map_file file = {
+      .size = sizeof(file), .flags = RW | FIXED, .ioas_id = s.ioas, .fd = fd, .length = 0x400000, .iova = 0x1000};
+  uint64_t iova = 0;
+  REQUIRE(CHECK_OK(ftruncate(fd, 0x400000)));
+  REQUIRE(CHECK_OK(ioctl(s.iommufd, IOMMU_IOAS_MAP_FILE, &file)));
+  REQUIRE(CHECK_OK(copy_full(s.iommufd, RW, ioas_alloc(s.iommufd), s.ioas, 0x200000, 0x201000, &iova)));
+  CHECK_EQ(iova, 0x200000);
+}
+
 TEST(C17, "COPY within one IOAS; the copy lives on after the source") {
   const struct space s = with_source();
   CHECK_OK(copy_fixed(s.iommufd, RW, s.ioas, s.ioas, 4 * PAGE, 0x10000, 0x90000));
@@ -134,6 +149,52 @@ TEST(C17, "COPY within one IOAS; the copy lives on after the source") {
 
 /* ---- UNMAP ------------------------------------------------------------------------------------------- */
 
+/* Two things are wrong at a time; the one that is looked at first decides. The destination has an alignment of P. */
+TEST(C19, "COPY: the order of the checks behind the source") {
+  const struct space s = with_source();
+  const uint32_t dst = ioas_alloc(s.iommufd);
+  const struct {
+    uint32_t flags;
+    uint64_t length, from, to;
+    int want;
+  } rows[] = {
+      {RW, 100, 0x10000, 0x90000, EINVAL},             /* 10 length, 11 destination taken */
+      {RW, 100, 0x10000, 0x90001, EINVAL},             /* 10, 11 misaligned */
+      {RW, PAGE, 0x10000, 0xfffffffffffff001, EINVAL}, /* 11: misaligned, wraps */
+      {RW, 2 * PAGE, 0x10000, 0xfffffffffffff000, EOVERFLOW},
+      {RW, PAGE, 0x20000, 0x90000, EEXIST},     /* 11 destination taken, 12 not writeable */
+      {RW, PAGE, 0x10800, 0x90000, EEXIST},     /* 11, 13 place in the page */
+      {RW, PAGE, 0x20800, 0xa0000, EPERM},      /* 12, 13 of one slice */
+      {RW, 2 * PAGE, 0x10800, 0xa0000, EINVAL}, /* 13 */
+      {RW, PAGE, 0x30000, 0x90000, EEXIST},     /* 11, 14 memory that is not there */
+      {RW, PAGE, 0x30000, 0xa0000, EFAULT},     /* 14 */
+  };
+  uint64_t iova = 0x20000;
+  add_domain(s.iommufd, dst, BEHIND_IOMMU);
+  REQUIRE(CHECK_OK(
+      map_full(s.iommufd, s.ioas, IOMMU_IOAS_MAP_READABLE | FIXED, (uintptr_t)pages(2 * PAGE), 2 * PAGE, &iova)));
+  REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, no_page(), PAGE, 0x30000)));
+  REQUIRE(CHECK_OK(map_fixed(s.iommufd, dst, pages(PAGE), PAGE, 0x90000)));
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+    if (!CHECK_ERR(copy_fixed(s.iommufd, rows[i].flags, dst, s.ioas, rows[i].length, rows[i].from, rows[i].to),
+                   rows[i].want))
+      note("line %zu", i + 1);
+  CHECK_OK(copy_fixed(s.iommufd, RW, dst, s.ioas, 4 * PAGE, 0x10000, 0xa0000)); /* nothing is left of the others */
+}
+
+TEST(C20, "COPY whose struct cannot be written: EFAULT, and the mapping stays") {
+  const struct space s = with_source();
+  const struct iommu_ioas_copy cmd = {.size = sizeof(cmd),
+                                      .flags = RW | FIXED,
+                                      .dst_ioas_id = s.ioas,
+                                      .src_ioas_id = s.ioas,
+                                      .length = PAGE,
+                                      .dst_iova = 0x90000,
+                                      .src_iova = 0x10000};
+  CHECK_ERR(ioctl(s.iommufd, IOMMU_IOAS_COPY, read_only(&cmd, sizeof(cmd))), EFAULT);
+  CHECK_OK(unmap(s.iommufd, s.ioas, 0x90000, PAGE));
+}
+
 SECTION("iommufd-core 3.8");
 
 TEST(U01, "UNMAP: bad id first: ENOENT") { CHECK_ERR(unmap(open_iommufd(), NO_ID, MAX, MAX), ENOENT); }
@@ -142,6 +203,7 @@ TEST_ROWS(U02, "U03", "UNMAP: IOVA or length 2^64-1: EOVERFLOW") {
   const struct space s = fresh();
   CHECK_ERR(unmap(s.iommufd, s.ioas, 1, MAX), EOVERFLOW);
   CHECK_ERR(unmap(s.iommufd, s.ioas, MAX, 1), EOVERFLOW); /* U03 */
+  CHECK_ERR(unmap(s.iommufd, s.ioas, MAX, 0), EOVERFLOW); /* before the length of 0 */
 }
 
 TEST(U04, "UNMAP: length 0: EINVAL") {
@@ -215,4 +277,11 @@ TEST(U16, "neighbouring maps do not merge") {
   REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, memory + PAGE, PAGE, 0x11000)));
   CHECK_OK(unmap(s.iommufd, s.ioas, 0x11000, PAGE));
   CHECK_OK(unmap(s.iommufd, s.ioas, 0x10000, PAGE));
+}
+
+TEST(U17, "UNMAP whose struct cannot be written: EFAULT, and the mapping is gone") {
+  const struct space s = with_source();
+  const struct iommu_ioas_unmap cmd = {.size = sizeof(cmd), .ioas_id = s.ioas, .iova = 0x10000, .length = 4 * PAGE};
+  CHECK_ERR(ioctl(s.iommufd, IOMMU_IOAS_UNMAP, read_only(&cmd, sizeof(cmd))), EFAULT);
+  CHECK_OK(map_fixed(s.iommufd, s.ioas, scratch, PAGE, 0x10000));
 }
