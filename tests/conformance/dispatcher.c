@@ -182,6 +182,19 @@ TEST(D14, "first versions of grown structs: HWPT_ALLOC of 24 bytes, GET_HW_INFO 
   CHECK_EQ(info.out_capabilities, 0x5a5a5a5a5a5a5a5a);
 }
 
+TEST(D14v,
+     "first versions: VIOMMU_ALLOC of 24 bytes and VEVENTQ_ALLOC of 28 are looked at, without what is behind them") {
+  const int iommufd = open_iommufd();
+  struct iommu_viommu_alloc viommu = {.size = 24, .type = 1, .dev_id = NO_ID, .data_len = 77};
+  struct iommu_veventq_alloc queue = {.size = 28, .viommu_id = NO_ID, .type = 1, .veventq_depth = 0, .__reserved = 1};
+  CHECK_ERR(ioctl(iommufd, IOMMU_VIOMMU_ALLOC, &viommu), ENOENT); /* the device */
+  CHECK_ERR(ioctl(iommufd, IOMMU_VEVENTQ_ALLOC, &queue), EINVAL); /* the depth */
+  queue.veventq_depth = 1;
+  CHECK_ERR(ioctl(iommufd, IOMMU_VEVENTQ_ALLOC, &queue), ENOENT); /* the vIOMMU */
+  queue.size = 32;
+  CHECK_ERR(ioctl(iommufd, IOMMU_VEVENTQ_ALLOC, &queue), EOPNOTSUPP); /* now reserved counts */
+}
+
 SECTION("iommufd-core 1.6");
 
 TEST(D15, "the first ids are 1, 2, 3") {

@@ -290,3 +290,32 @@ TEST(M32, "MAP that fails leaves the struct untouched") {
   CHECK_ERR(ioctl(s.iommufd, IOMMU_IOAS_MAP, &cmd), EINVAL);
   CHECK_EQ(cmd.iova, 0x1234);
 }
+
+/* Two things are wrong at a time; the one that is looked at first decides. */
+TEST(M33, "MAP with a domain: the order of the checks behind the id") {
+  const struct space s = with_domain(BEHIND_IOMMU);
+  const uint64_t va = (uintptr_t)pages(4 * PAGE), hole = (uintptr_t)no_page();
+  const struct {
+    uint32_t flags;
+    uint64_t va, length, iova;
+    int want;
+  } rows[] = {
+      {RW, MAX, MAX - 1, 0, EOVERFLOW},                          /* 5 wraps, 6 length */
+      {RW | FIXED, MAX - 10, 11, 0x10001, EOVERFLOW},            /* 5, 8, 9b */
+      {RW, va, 0x7fffffffffffffff, 0, EINVAL},                   /* 8 length, 9a no such hole */
+      {RW | FIXED, va, 8, 0x10000, EINVAL},                      /* 8, 9e taken */
+      {RW | FIXED, va, PAGE, 0xfffffffffffff001, EINVAL},        /* 9b misaligned, 9c wraps */
+      {RW | FIXED, va, 2 * PAGE, 0xfffffffffffff000, EOVERFLOW}, /* 9c, 9d behind the aperture or 9e */
+      {RW | FIXED, va, PAGE, 0x10800, EINVAL},                   /* 9b, 9e */
+      {RW | FIXED, va + 1, PAGE, 0x10000, EEXIST},               /* 9e, 10 place in the page */
+      {RW | FIXED, hole, PAGE, 0x10000, EEXIST},                 /* 9e, 11 memory that is not there */
+      {RW | FIXED, hole + 1, PAGE, 0x20000, EINVAL},             /* 10, 11 */
+      {RW | FIXED, hole, PAGE, 0x20000, EFAULT},                 /* 11 */
+      {RW, hole, PAGE, 0, EFAULT},
+  };
+  REQUIRE(CHECK_OK(map_raw(s.iommufd, RW | FIXED, s.ioas, va, PAGE, 0x10000)));
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+    if (!CHECK_ERR(map_raw(s.iommufd, rows[i].flags, s.ioas, rows[i].va, rows[i].length, rows[i].iova), rows[i].want))
+      note("line %zu", i + 1);
+  CHECK_OK(map_raw(s.iommufd, RW | FIXED, s.ioas, va, PAGE, 0x20000));
+}

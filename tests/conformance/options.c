@@ -48,6 +48,14 @@ TEST(O04, "RLIMIT_MODE of a fresh context is 0") {
   CHECK_EQ(read_option(open_iommufd(), IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 }
 
+TEST(O04v, "RLIMIT_MODE of a context of /dev/vfio/vfio is 1, when that is an iommufd") {
+  const int container = keep(open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC));
+  struct iommu_option cmd = {.size = sizeof(cmd), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = GET, .val64 = 7};
+  if (container < 0) SKIP("no /dev/vfio/vfio: %s", errno_text(errno));
+  if (ioctl(container, IOMMU_OPTION, &cmd) != 0 && errno != EFAULT) SKIP("it is a container of VFIO itself");
+  CHECK_EQ(cmd.val64, 1);
+}
+
 TEST(O06, "RLIMIT_MODE SET with an object present: EBUSY, before the value") {
   const int iommufd = open_iommufd();
   ioas_alloc(iommufd);
@@ -60,6 +68,8 @@ TEST_ROWS(O07, "O08 O10", "RLIMIT_MODE SET 2: EINVAL; SET 1 and GET: 1; an unkno
   CHECK_OK(limit_mode(iommufd, SET, 1));
   CHECK_EQ(read_option(iommufd, IOMMU_OPTION_RLIMIT_MODE, 0), 1);
   CHECK_ERR(limit_mode(iommufd, 2, 0), EOPNOTSUPP);
+  CHECK_OK(limit_mode(iommufd, SET, 0));
+  CHECK_EQ(read_option(iommufd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 }
 
 TEST(O09, "RLIMIT_MODE SET after an IOAS came and went: ok") {
@@ -134,6 +144,15 @@ TEST(O21, "OPTION writes back the value and nothing else") {
   CHECK_EQ(cmd->val64, 1);
 }
 
+TEST(O22, "OPTION whose value cannot be written back: EFAULT, and a SET stays set") {
+  const int iommufd = open_iommufd();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  const struct iommu_option cmd = {
+      .size = sizeof(cmd), .option_id = IOMMU_OPTION_HUGE_PAGES, .op = SET, .object_id = ioas, .val64 = 0};
+  CHECK_ERR(ioctl(iommufd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), EFAULT);
+  CHECK_EQ(read_option(iommufd, IOMMU_OPTION_HUGE_PAGES, ioas), 0);
+}
+
 /* ---- CHANGE_PROCESS ---------------------------------------------------------------------------------- */
 
 SECTION("iommufd-core 3.10");
@@ -189,18 +208,36 @@ TEST_ROWS(V01, "V07", "VFIO_IOAS: reserved: EOPNOTSUPP; unknown operation: EOPNO
   CHECK_ERR(vfio_ioas(iommufd, 3, &ioas), EOPNOTSUPP);
 }
 
-TEST_ROWS(V02, "V03 V06", "VFIO_IOAS GET without one: ENODEV; SET of a bad id: ENOENT; CLEAR twice: ok") {
+TEST_ROWS(V02, "V06", "VFIO_IOAS GET without one: ENODEV; CLEAR, with one and without: ok, and it is gone") {
   const int iommufd = open_iommufd();
   uint32_t ioas = NO_ID;
   CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas), ENODEV);
-  CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas), ENOENT);
+  CHECK_EQ(ioas, NO_ID);
+  CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
+  ioas = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas)));
   CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
   CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_CLEAR, &ioas));
+  CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &ioas), ENODEV);
+  CHECK_OK(destroy(iommufd, ioas)); /* CLEAR leaves the IOAS */
 }
 
-TEST_ROWS(V04, "V05", "VFIO_IOAS SET and GET: the same id; after DESTROY: ENODEV") {
+TEST(V03, "VFIO_IOAS SET of a missing id, of a device and of a HWPT: ENOENT, and the one before stays") {
   const int iommufd = open_iommufd();
-  uint32_t ioas = ioas_alloc(iommufd), got = 0;
+  uint32_t ioas = ioas_alloc(iommufd), bad[] = {NO_ID, 0, 0, 0}, got = 0;
+  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
+  bad[2] = d.id;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &bad[3])));
+  REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas)));
+  for (int i = 0; i < 4; i++) CHECK_ERR(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &bad[i]), ENOENT);
+  CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &got));
+  CHECK_EQ(got, ioas);
+}
+
+TEST_ROWS(V04, "V05", "VFIO_IOAS SET and GET: the same id, also another one; after DESTROY: ENODEV") {
+  const int iommufd = open_iommufd();
+  uint32_t first = ioas_alloc(iommufd), ioas = ioas_alloc(iommufd), got = 0;
+  REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &first)));
   REQUIRE(CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_SET, &ioas)));
   CHECK_OK(vfio_ioas(iommufd, IOMMU_VFIO_IOAS_GET, &got));
   CHECK_EQ(got, ioas);
