@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cstddef>
+#include <optional>
 
 #include "base/explain.hpp"
 #include "core/ioas.hpp"
@@ -148,6 +149,12 @@ Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a) {
   Result<Fd> file = a.call().descriptor(cmd.fd);
   if (!file || (::fcntl(file->get(), F_GETFL) & O_PATH) != 0)
     return reject(Errno::kBadf, {"fd", static_cast<u64>(cmd.fd), "must be an open file", "iommufd-core 3.6 row 8"});
+  if (const std::optional<u64> size = mem::dma_buf_size(*file)) {
+    if (*size <= last)
+      return reject(Errno::kInval, {"start + length", last, "the dma-buf is shorter", "iommufd-core 3.6 row a"});
+    return reject(Errno::kOpNotSupp,
+                  {"fd", static_cast<u64>(cmd.fd), "a dma-buf must come from a VFIO device", "iommufd-core 3.6 row e"});
+  }
   cmd.iova = IOMMUFD_TRY(ioas->map(request, make_ref<mem::FileSpace>(std::move(*file)), cmd.start, a.call().process(),
                                    ctx.charge_mode(a.call())));
   return a.reply();

@@ -31,6 +31,13 @@ u64 file_space_id(dev_t dev, ino_t inode) {
   return it->second;
 }
 
+std::optional<u64> dma_buf_size(const Fd& file) {
+  struct statfs fs{};
+  if (::fstatfs(file.get(), &fs) != 0 || fs.f_type != DMA_BUF_MAGIC) return std::nullopt;
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);  // all that its position is for
+  return size < 0 ? 0 : static_cast<u64>(size);
+}
+
 Result<std::size_t> FileSpace::read_some(UserVa from, std::span<std::byte> buf) {
   const ssize_t n = ::pread(fd_.get(), buf.data(), buf.size(), static_cast<off_t>(from.raw()));
   return n < 0 ? 0 : static_cast<std::size_t>(n);

@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
 #include "base/fd.hpp"
 #include "mem/address_space.hpp"
 
@@ -12,6 +14,9 @@ namespace iommufd::mem {
 
 // PageKey::space of the pages of an inode, the same for everyone who maps the file. Thread-safe.
 u64 file_space_id(dev_t dev, ino_t inode);
+
+// The size of a dma-buf; nothing for any other file.
+std::optional<u64> dma_buf_size(const Fd& file);
 
 class FileSpace final : public AddressSpace {
  public:

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* MAP_FILE of ordinary files (spec iommufd-core 3.6, rows F of 7.4). */
 #define _GNU_SOURCE
+#include <linux/dma-heap.h>
+#include <linux/udmabuf.h>
+
 #include "edu.h"
 
 static int map_file(int iommufd, uint32_t ioas, uint32_t flags, int fd, uint64_t start, uint64_t length,
@@ -97,6 +100,32 @@ TEST(F16, "open mode and seals do not matter") {
   CHECK_OK(map_at(iommufd, ioas, reader, 0, PAGE, 0x10000));
   REQUIRE(CHECK_OK(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE)));
   CHECK_OK(map_at(iommufd, ioas, sealed, 0, PAGE, 0x20000));
+}
+
+/* A dma-buf of two pages that no device of VFIO has made. */
+static int open_dma_buf(void) {
+  struct dma_heap_allocation_data heap = {.len = 2 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC};
+  struct udmabuf_create memory = {.flags = UDMABUF_FLAGS_CLOEXEC, .size = 2 * PAGE};
+  const int heaps = keep(open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC));
+  const int maker = keep(open("/dev/udmabuf", O_RDWR | O_CLOEXEC)), memfd = memory_file(2 * PAGE);
+  int fd = -1;
+  if (heaps >= 0 && ioctl(heaps, DMA_HEAP_IOCTL_ALLOC, &heap) == 0) return keep((int)heap.fd);
+  REQUIRE(CHECK_OK(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)));
+  memory.memfd = (uint32_t)memfd;
+  if (maker >= 0) fd = ioctl(maker, UDMABUF_CREATE, &memory);
+  if (fd < 0) SKIP("needs /dev/dma_heap/system or /dev/udmabuf");
+  return keep(fd);
+}
+
+TEST(F18, "a dma-buf that no device of VFIO has made: EOPNOTSUPP, without a domain too; what is not in it: EINVAL") {
+  const int iommufd = open_iommufd(), fd = open_dma_buf();
+  const uint32_t ioas = ioas_alloc(iommufd);
+  CHECK_ERR(map_at(iommufd, ioas, fd, 0, 0, 0x10000), EINVAL);
+  CHECK_ERR(map_at(iommufd, ioas, fd, 2 * PAGE, PAGE, 0x10000), EINVAL);
+  CHECK_ERR(map_at(iommufd, ioas, fd, 0, 2 * PAGE + 1, 0x10000), EINVAL);
+  CHECK_ERR(map_at(iommufd, ioas, fd, 0, 2 * PAGE, 0x10000), EOPNOTSUPP);
+  add_domain(iommufd, ioas, BEHIND_IOMMU);
+  CHECK_ERR(map_at(iommufd, ioas, fd, 0, 2 * PAGE, 0x10000), EOPNOTSUPP);
 }
 
 static void dma_reaches_file(enum kind kind) {
