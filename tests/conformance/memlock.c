@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pinned memory is charged to RLIMIT_MEMLOCK of a process without CAP_IPC_LOCK (spec iommufd-core 4.4, rows M28, B14, C18),
- * and CHANGE_PROCESS charges another one (3.10, rows P04, P05).
+ * Pinned memory is charged to RLIMIT_MEMLOCK of a process without CAP_IPC_LOCK (spec iommufd-core 4.4, rows M28, B14,
+ * C18, F20, F21), and CHANGE_PROCESS charges another one (3.10, rows P04, P05).
  * The program gives up CAP_IPC_LOCK and lowers its own limit to 64 pages; a device that needs CAP_SYS_RAWIO is used only
  * when it can be opened.
  */
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "test_abi.h"
 
 #define LIMIT 64u
 
@@ -43,12 +43,27 @@ static struct space set_up(bool attached) {
   return s;
 }
 
+/* A number of /proc/PID/status, in kB. */
+static long status_kb(pid_t pid, const char* key) {
+  char path[64], line[256];
+  long kb = -1;
+  FILE* f;
+  snprintf(path, sizeof(path), pid ? "/proc/%d/status" : "/proc/self/status", (int)pid);
+  f = fopen(path, "r");
+  REQUIRE(CHECK(f != NULL));
+  while (fgets(line, sizeof(line), f))
+    if (strncmp(line, key, strlen(key)) == 0) sscanf(line + strlen(key), ":%ld kB", &kb);
+  fclose(f);
+  return kb;
+}
+
 SECTION("iommufd-core 4.4");
 
 TEST_ROWS(L01, "B14", "without a domain nothing is pinned, so 200 pages map; attach is ENOMEM and changes nothing") {
   const struct space s = set_up(false);
   REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(200 * PAGE), 200 * PAGE, 0x100000)));
   CHECK_ERR(attach_to(&s.dev, s.ioas), ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
   REQUIRE(CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, 200 * PAGE)));
   CHECK_OK(attach_to(&s.dev, s.ioas));
   CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(LIMIT * PAGE), LIMIT * PAGE, 0x100000));
@@ -58,8 +73,10 @@ TEST_ROWS(L02, "M28", "65 pages: ENOMEM; 64: ok; then not one more byte; after u
   const struct space s = set_up(true);
   uint8_t *memory = pages((LIMIT + 1) * PAGE), *more = pages(PAGE);
   CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, (LIMIT + 1) * PAGE, 0x100000), ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
   CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, LIMIT * PAGE, 0x100000));
   CHECK_ERR(map_fixed(s.iommufd, s.ioas, more, PAGE, 0x800000), ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT * PAGE / 1024);
   REQUIRE(CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, LIMIT * PAGE)));
   CHECK_OK(map_fixed(s.iommufd, s.ioas, more, PAGE, 0x800000));
 }
@@ -100,20 +117,6 @@ TEST(L05, "the charge is one of the user, so a second context meets the same lim
   CHECK_OK(map_fixed(other, ioas, memory, PAGE, 0x100000));
 }
 
-/* A number of /proc/PID/status, in kB. */
-static long status_kb(pid_t pid, const char* key) {
-  char path[64], line[256];
-  long kb = -1;
-  FILE* f;
-  snprintf(path, sizeof(path), pid ? "/proc/%d/status" : "/proc/self/status", (int)pid);
-  f = fopen(path, "r");
-  REQUIRE(CHECK(f != NULL));
-  while (fgets(line, sizeof(line), f))
-    if (strncmp(line, key, strlen(key)) == 0) sscanf(line + strlen(key), ":%ld kB", &kb);
-  fclose(f);
-  return kb;
-}
-
 TEST(L05b,
      "VmPin shows what is pinned, once however often it is used, also to another process; VmLck only in process mode") {
   const struct space s = set_up(true);
@@ -145,7 +148,9 @@ TEST_ROWS(L06, "C18", "a mapping in two IOASes by COPY is charged once, and clos
   uint32_t hwpt;
   REQUIRE(CHECK_OK(hwpt_alloc(s.iommufd, s.dev.id, second, 0, &hwpt)));
   REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, LIMIT * PAGE, 0x100000)));
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT * PAGE / 1024);
   CHECK_OK(copy_fixed(s.iommufd, RW, second, s.ioas, LIMIT * PAGE, 0x100000, 0x100000));
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT * PAGE / 1024);
   REQUIRE(CHECK_OK(destroy(s.iommufd, hwpt)));
   close_kept(s.dev.fd);
   REQUIRE(CHECK_OK(hwpt_alloc(s.iommufd, open_and_bind(BEHIND_IOMMU, 0, s.iommufd).id, second, 0, &hwpt)));
@@ -173,13 +178,18 @@ static int make_memfd(uint64_t size) {
   return memfd;
 }
 
+static int set_limit(rlim_t pages_allowed) {
+  const struct rlimit limit = {pages_allowed * PAGE, LIMIT * PAGE};
+  return setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
 /* A child that calls CHANGE_PROCESS and lives until finish(). */
 struct child {
   pid_t pid;
   int go, result; /* closed to let it end; the errno it saw */
 };
 
-static struct child change_process_in_child(int iommufd) {
+static struct child change_process_in_child(int iommufd, rlim_t limit) {
   int go[2], done[2];
   struct child c = {.result = -1};
   REQUIRE(CHECK_OK(pipe(go)));
@@ -187,6 +197,7 @@ static struct child change_process_in_child(int iommufd) {
   c.pid = fork();
   REQUIRE(CHECK_GE(c.pid, 0));
   if (c.pid == 0) {
+    if (set_limit(limit) != 0) _exit(2);
     struct iommu_ioas_change_process cmd = {.size = sizeof(cmd)};
     const int e = ioctl(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &cmd) == 0 ? 0 : errno;
     char end;
@@ -216,7 +227,7 @@ TEST(P04,
   REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
   REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, LIMIT / 4 * PAGE, 0x200000)));
   CHECK_EQ(status_kb(0, "VmPin"), LIMIT / 2 * PAGE / 1024);
-  const struct child c = change_process_in_child(s.iommufd);
+  const struct child c = change_process_in_child(s.iommufd, LIMIT);
   CHECK_EQ(c.result, 0);
   CHECK_EQ(status_kb(0, "VmPin"), 0);
   CHECK_EQ(status_kb(c.pid, "VmPin"), LIMIT / 2 * PAGE / 1024);
@@ -233,12 +244,27 @@ TEST(P05, "CHANGE_PROCESS beyond the limit: ENOMEM, and nothing is charged diffe
   const int memfd = make_memfd(LIMIT * PAGE);
   REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
   REQUIRE(CHECK_OK(map_file(&s, memfd, LIMIT / 4 * PAGE, (LIMIT / 4 + 1) * PAGE, 0x200000)));
-  const struct child c = change_process_in_child(s.iommufd);
+  const struct child c = change_process_in_child(s.iommufd, LIMIT);
   CHECK_EQ(c.result, ENOMEM);
   CHECK_EQ(status_kb(0, "VmPin"), (LIMIT / 2 + 1) * PAGE / 1024);
   finish(&c);
   CHECK_ERR(map_file(&s, memfd, 0, LIMIT / 2 * PAGE, 0x300000), ENOMEM);
   CHECK_OK(map_file(&s, memfd, 0, (LIMIT / 2 - 1) * PAGE, 0x300000));
+}
+
+TEST(P05c, "CHANGE_PROCESS of a child whose own limit is too small: ENOMEM; the counters of both are as they were") {
+  const struct space s = set_up(true);
+  const int memfd = make_memfd(LIMIT * PAGE);
+  REQUIRE(CHECK_OK(map_file(&s, memfd, 0, LIMIT / 4 * PAGE, 0x100000)));
+  const struct child c = change_process_in_child(s.iommufd, LIMIT / 2 - 1);
+  CHECK_EQ(c.result, ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT / 4 * PAGE / 1024);
+  CHECK_EQ(status_kb(c.pid, "VmPin"), 0);
+  finish(&c);
+  const struct child enough = change_process_in_child(s.iommufd, LIMIT / 2); /* both charges at a time */
+  CHECK_EQ(enough.result, 0);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  finish(&enough);
 }
 
 TEST(P06, "in process mode CHANGE_PROCESS moves the charge from one process to the other") {
@@ -254,16 +280,48 @@ TEST(P06, "in process mode CHANGE_PROCESS moves the charge from one process to t
   CHECK_ERR(map_file(&s, memfd, 0, PAGE, 0x200000), ENOMEM);
   CHECK_EQ(status_kb(0, "VmPin"), 256);
   CHECK_EQ(status_kb(0, "VmLck"), 256);
-  const struct child c = change_process_in_child(s.iommufd);
+  const struct child c = change_process_in_child(s.iommufd, LIMIT);
   CHECK_EQ(c.result, 0);
   CHECK_EQ(status_kb(0, "VmPin"), 0);
   CHECK_EQ(status_kb(0, "VmLck"), 0);
   CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x200000));
-  const struct child full = change_process_in_child(s.iommufd);
+  const struct child full = change_process_in_child(s.iommufd, LIMIT);
   CHECK_EQ(full.result, ENOMEM);
   finish(&full);
   REQUIRE(CHECK_OK(unmap(s.iommufd, s.ioas, 0x200000, LIMIT * PAGE)));
   finish(&c);
   CHECK_OK(unmap(s.iommufd, s.ioas, 0x100000, LIMIT * PAGE)); /* charged to a process that is gone */
   CHECK_OK(map_file(&s, memfd, 0, LIMIT * PAGE, 0x100000));
+}
+
+/* ---- a limit of 0 ------------------------------------------------------------------------------------ */
+
+SECTION("iommufd-core 4.4");
+
+TEST(F20, "with a limit of 0 a file cannot be mapped where it is pinned: ENOMEM; without a domain it can") {
+  const struct space s = set_up(true);
+  const uint32_t idle = ioas_alloc(s.iommufd);
+  const int memfd = make_memfd(PAGE);
+  struct space elsewhere = s;
+  elsewhere.ioas = idle;
+  CHECK_OK(set_limit(0));
+  CHECK_ERR(map_file(&s, memfd, 0, PAGE, 0x100000), ENOMEM);
+  CHECK_OK(map_file(&elsewhere, memfd, 0, PAGE, 0x100000));
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  CHECK_OK(set_limit(1)); /* counts when it is pinned, not before */
+  CHECK_OK(map_file(&s, memfd, 0, PAGE, 0x100000));
+  CHECK_OK(set_limit(LIMIT));
+}
+
+TEST(F21, "with a limit of 0 a buffer of a device can be mapped, and VmPin does not count it") {
+  const int fd = open_test_iommufd();
+  const uint32_t ioas = ioas_alloc(fd);
+  const int buffer = keep(word_op(fd, OP_DMABUF_GET, 0, 2 * PAGE, O_CLOEXEC));
+  REQUIRE(CHECK_OK(buffer));
+  mock_domain(fd, ioas);
+  CHECK_OK(set_limit(0));
+  CHECK_OK(map_file_fixed(fd, ioas, buffer, 0, 2 * PAGE, APERTURE));
+  CHECK_ERR(map_fixed(fd, ioas, pages(PAGE), PAGE, APERTURE + 0x10000), ENOMEM);
+  CHECK_EQ(status_kb(0, "VmPin"), 0);
+  CHECK_OK(set_limit(LIMIT));
 }
