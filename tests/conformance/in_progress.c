@@ -145,3 +145,16 @@ TEST(U12t, "UNMAP_DMA, version 1, that would cut a mapping in progress: EBUSY, s
   finish(&m);
   CHECK_OK(ioctl(m.fd, VFIO_IOMMU_UNMAP_DMA, &cmd));
 }
+
+SECTION("iommufd-core 3.10");
+
+TEST(P07, "CHANGE_PROCESS does not see a mapping in progress (the kernel crashes: defect Q6)") {
+  struct waiting_map m;
+  struct iommu_ioas_change_process cmd = {.size = sizeof(cmd)};
+  if (!simulated()) SKIP("it crashes the kernel");
+  m = prepare();
+  start(&m);
+  CHECK_OK(ioctl(m.fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd));
+  finish(&m);
+  CHECK_ERR(ioctl(m.fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd), EINVAL);
+}

@@ -141,6 +141,24 @@ TEST(L05b,
   CHECK_EQ(status_kb(0, "VmPin"), 0);
 }
 
+TEST(L07, "MAP_DMA is charged as the context is: to the user, not to VmLck (quirk Q14)") {
+  const struct space s = set_up(true);
+  uint8_t* memory = pages(LIMIT * PAGE);
+  struct iommu_vfio_ioas compat = {.size = sizeof(compat), .ioas_id = s.ioas, .op = IOMMU_VFIO_IOAS_SET};
+  struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
+                                         .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+                                         .vaddr = (uintptr_t)memory,
+                                         .iova = 0x100000,
+                                         .size = LIMIT * PAGE};
+  REQUIRE(CHECK_OK(ioctl(s.iommufd, IOMMU_VFIO_IOAS, &compat)));
+  CHECK_OK(ioctl(s.iommufd, VFIO_IOMMU_MAP_DMA, &map));
+  CHECK_EQ(status_kb(0, "VmPin"), LIMIT * PAGE / 1024);
+  CHECK_EQ(status_kb(0, "VmLck"), 0);
+  map.iova = 0x800000;
+  map.size = PAGE;
+  CHECK_ERR(ioctl(s.iommufd, VFIO_IOMMU_MAP_DMA, &map), ENOMEM);
+}
+
 TEST_ROWS(L06, "C18", "a mapping in two IOASes by COPY is charged once, and closing the device gives it back") {
   const struct space s = set_up(true);
   const uint32_t second = ioas_alloc(s.iommufd);

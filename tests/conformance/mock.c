@@ -164,6 +164,21 @@ TEST(M24, "automatic IOVA with an alignment of half a page: the place in the pag
   CHECK_ERR(map_va(w.fd, w.ioas, va + 1, MOCK_PAGE, &iova), EINVAL);
 }
 
+SECTION("iommufd-core 3.7");
+
+TEST(C21, "COPY of slices that fill a multiple of the alignment together, and none alone (quirk Q11)") {
+  const struct world w = with_mock();
+  const uint32_t source = ioas_alloc(w.fd), plain = ioas_alloc(w.fd);
+  uint8_t* memory = pages(2 * PAGE);
+  REQUIRE(CHECK_OK(map_fixed(w.fd, source, memory, 100, 0x10000)));
+  REQUIRE(CHECK_OK(map_fixed(w.fd, source, memory + PAGE, PAGE - 100, 0x10064)));
+  CHECK_ERR(copy_fixed(w.fd, RW, w.ioas, source, PAGE, 0x10000, APERTURE), ENXIO);
+  CHECK_OK(check_refs(w.fd, memory, 2 * PAGE, 0));
+  CHECK_OK(map_fixed(w.fd, w.ioas, memory, PAGE, APERTURE)); /* nothing is left */
+  CHECK_OK(copy_fixed(w.fd, RW, plain, source, PAGE, 0x10000, APERTURE));
+  CHECK_OK(unmap(w.fd, plain, APERTURE, 100));
+}
+
 /* ---- MAP_FILE ---------------------------------------------------------------------------------------- */
 
 SECTION("iommufd-core 3.6");
