@@ -341,6 +341,31 @@ TEST(T22c, "the cut at the end comes first and stays when the other fails (quirk
   CHECK_OK(unmap(c.iommufd, c.ioas, BASE + 2 * PAGE, 2 * PAGE));
 }
 
+TEST(T22g, "version 1: the cuts come before the size is looked at, and stay") {
+  const struct container c = open_version1();
+  REQUIRE(CHECK_OK(map_dma(c.iommufd, pages(4 * PAGE), BASE, 4 * PAGE)));
+  REQUIRE(CHECK_OK(map_dma(c.iommufd, pages(2 * PAGE), 0, 2 * PAGE)));
+  CHECK_ERR(unmap_dma(c.iommufd, BASE + 2 * PAGE, 0), EINVAL);
+  CHECK_OK(unmap(c.iommufd, c.ioas, BASE, 2 * PAGE));
+  CHECK_OK(unmap(c.iommufd, c.ioas, BASE + 2 * PAGE, 2 * PAGE));
+  CHECK_ERR(unmap_dma(c.iommufd, MAX - PAGE + 1, 2 * PAGE), EOVERFLOW); /* cut behind the first page of all */
+  CHECK_EQ(size_after, 0);
+  CHECK_OK(unmap(c.iommufd, c.ioas, 0, PAGE));
+  CHECK_OK(unmap(c.iommufd, c.ioas, PAGE, PAGE));
+}
+
+TEST(T17e,
+     "UNMAP_DMA that fails and whose struct cannot be written: EFAULT when it would be, its own errno otherwise") {
+  const struct container c = open_container(), one = open_version1();
+  struct vfio_iommu_type1_dma_unmap cmd = {.argsz = sizeof(cmd), .iova = BASE, .size = 0};
+  CHECK_ERR(ioctl(c.iommufd, VFIO_IOMMU_UNMAP_DMA, read_only(&cmd, sizeof(cmd))), EFAULT);
+  cmd.flags = VFIO_DMA_UNMAP_FLAG_ALL;
+  CHECK_ERR(ioctl(c.iommufd, VFIO_IOMMU_UNMAP_DMA, read_only(&cmd, sizeof(cmd))), EINVAL);
+  cmd = (struct vfio_iommu_type1_dma_unmap){.argsz = sizeof(cmd), .iova = BASE + 1, .size = PAGE};
+  REQUIRE(CHECK_OK(map_dma(one.iommufd, pages(4 * PAGE), BASE, 4 * PAGE)));
+  CHECK_ERR(ioctl(one.iommufd, VFIO_IOMMU_UNMAP_DMA, read_only(&cmd, sizeof(cmd))), EINVAL);
+}
+
 TEST(T22e, "version 1 splits what is mapped in files and copied from it, with a device behind it") {
   const struct container c = open_version1();
   const uint32_t other = ioas_alloc(c.iommufd);
