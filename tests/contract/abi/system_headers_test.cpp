@@ -35,6 +35,8 @@ concept IsMissing = std::is_base_of_v<Missing, T>;
 
 namespace system_headers {
 
+#define __user  // in headers as they are in the kernel's source
+
 #if __has_include(<linux/iommufd.h>)
 #include <linux/iommufd.h>
 #endif
