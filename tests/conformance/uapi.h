@@ -212,6 +212,12 @@ static inline int hwpt_alloc(int iommufd, uint32_t dev, uint32_t pt, uint32_t fl
   return r;
 }
 
+static inline struct iommu_hw_info hw_info(int iommufd, const struct vdev* d, void* data, uint32_t room) {
+  struct iommu_hw_info cmd = {.size = sizeof(cmd), .dev_id = d->id, .data_len = room, .data_uptr = (uintptr_t)data};
+  REQUIRE(CHECK_OK(ioctl(iommufd, IOMMU_GET_HW_INFO, &cmd)));
+  return cmd;
+}
+
 /* *length: most bytes wanted, then what is contiguous. */
 static inline int get_pa(int iommufd, uint32_t ioas, uint64_t iova, uint64_t* length, uint64_t* phys) {
   struct iommu_ioas_noiommu_get_pa cmd = {.size = sizeof(cmd), .ioas_id = ioas, .iova = iova, .length = *length};
