@@ -67,7 +67,13 @@ constexpr u64 offset_from(Address<Tag> a, Address<Tag> base) {
 enum class ObjectId : u32 {};
 
 // What a mapping lets a device do, and what a pin or a DMA wants.
-enum class Access : u8 { kNone = 0, kRead = 1, kWrite = 2, kReadWrite = 3 };
+enum class Access : u8 {
+  kNone = 0,
+  kRead = 1,
+  kWrite = 2,
+  kReadWrite = 3,
+  kNoExecute = 4,  // not for instruction fetches: a wish of a mapping, for page tables with such a bit
+};
 constexpr Access operator|(Access a, Access b) { return static_cast<Access>(static_cast<u8>(a) | static_cast<u8>(b)); }
 constexpr Access operator&(Access a, Access b) { return static_cast<Access>(static_cast<u8>(a) & static_cast<u8>(b)); }
 constexpr bool allows(Access have, Access want) { return (have & want) == want; }

@@ -45,11 +45,16 @@ struct FormatDefaults {
   static constexpr Features kSupported{};                // features that a table may have
   static constexpr Features kForced{};                   // and must have
   static constexpr Errno kBadLevel = Errno::kOpNotSupp;  // a top level outside kMinTopLevel..kMaxTopLevel
+  static constexpr Errno kInUse = Errno::kAddrInUse;     // map() finds a leaf
   static constexpr bool kTracksDirty = false;
 
   static constexpr unsigned item_lg2(unsigned level) { return GranuleLg2 + IndexBits * level; }
   // One item, one entry.
   static constexpr unsigned entry_lg2(u64 /*item*/, unsigned level) { return item_lg2(level); }
+  // Leaves say exactly what was asked for.
+  static constexpr Access granted(Access asked) { return asked & Access::kReadWrite; }
+  // All items of an entry are equal.
+  static constexpr u64 slot_step(unsigned /*level*/) { return 0; }
 };
 
 template <class F>
@@ -62,6 +67,7 @@ concept PageTableFormat =
       requires(F::kMaxVaBits <= 64 && F::kMaxOaBits < 64);
       requires(F::kSupported.contains(F::kForced));
       { F::kBadLevel } -> std::convertible_to<Errno>;
+      { F::kInUse } -> std::convertible_to<Errno>;
       // How the IOMMU's own structures call the depth of a table with its root at this level.
       { F::hardware_depth(level) } -> std::same_as<unsigned>;
       { F::item_lg2(level) } -> std::same_as<unsigned>;
@@ -80,8 +86,14 @@ concept PageTableFormat =
 
       // Writing an item. permission() turns an access that is not kNone into bits of a leaf; its errors are map()'s.
       { F::permission(access, features) } -> std::same_as<Result<u64>>;
-      // The item that every slot of the entry gets. Pre: oa is a multiple of 2^size_lg2, a possible size of the level.
+      // What a leaf allows for which `access` was asked: that, and more where the format has no way to say less.
+      { F::granted(access) } -> std::same_as<Access>;
+      // The item that the first slot of the entry gets; each further one gets slot_step(level) more. Pre: oa is a multiple of
+      // 2^size_lg2, a possible size of the level.
       { F::make_leaf(oa, level, size_lg2, item) } -> std::same_as<u64>;
+      { F::slot_step(level) } -> std::same_as<u64>;
+      // Of a leaf: what was given to make_leaf() as its permission, and its accessed and dirty state.
+      { F::attributes(item) } -> std::same_as<u64>;
       // The item at `level` that points to the table at `oa`.
       { F::make_table(oa, level, features) } -> std::same_as<u64>;
 

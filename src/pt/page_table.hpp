@@ -17,6 +17,7 @@
 #include "base/assert.hpp"
 #include "base/rollback.hpp"
 #include "base/sync.hpp"
+#include "pt/engine/cut.hpp"
 #include "pt/engine/dirty.hpp"
 #include "pt/engine/lookup.hpp"
 #include "pt/engine/map.hpp"
@@ -36,6 +37,7 @@ class PageTable final : public Table {
 
   Result<void> map(Iova iova, PhysAddr pa, u64 length, Access access, u64& mapped, Gather& gather) override;
   u64 unmap(Iova iova, u64 length, Gather& gather) override;
+  Result<void> cut(Iova at, Gather& gather) override;
   [[nodiscard]] std::optional<Translation> lookup(Iova iova) const noexcept override;
   [[nodiscard]] bool tracks_dirty() const noexcept override { return F::kTracksDirty; }
   Result<void> read_and_clear_dirty(Iova iova, u64 length, DirtyMode mode, DirtySink& sink, Gather& gather) override;
@@ -174,6 +176,16 @@ u64 PageTable<F>::unmap(Iova iova, u64 length, Gather& gather) {
 }
 
 template <PageTableFormat F>
+Result<void> PageTable<F>::cut(Iova at, Gather& gather) {
+  const u64 va = at.raw();
+  if ((va & ((pgsize_bitmap() & -pgsize_bitmap()) - 1)) != 0)
+    return refuse(Errno::kInval, "iova", va, "must be a multiple of the smallest page size");
+  const TopInfo root = top();
+  if (!covers(root.level, va, va)) return {};
+  return Cutter<F>(storage_, pgsize_bitmap(), gather).run(root, va);
+}
+
+template <PageTableFormat F>
 std::optional<Translation> PageTable<F>::lookup(Iova iova) const noexcept {
   const TopInfo root = top();
   if (!covers(root.level, iova.raw(), iova.raw())) [[unlikely]]
@@ -267,7 +279,9 @@ void PageTable<F>::visit_tables(const std::function<void(const TableView&)>& vis
     const u64 item = load_item(table.items[i]);
     if (F::kind(item, table.level) != EntryKind::kTable) continue;
     const PhysAddr address{F::table_address(item)};
-    const u64 iova = table.iova + i * item_size<F>(table.level);
+    u64 iova = table.iova + i * item_size<F>(table.level);
+    if (has_feature<F, Feature::kSignExtend>(storage_.features()) && iova >> (va_bits_ - 1) != 0)
+      iova |= ~u64{0} << (va_bits_ - 1);
     visit_tables(visit, {address, table.level - 1, iova, {storage_.items(address.raw()), kTableItems<F>}});
   }
 }

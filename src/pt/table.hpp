@@ -3,7 +3,7 @@
 // hot inside is compiled per format (page_table.hpp). Spec: page-table-formats 8.
 //
 // Who may call what at the same time:
-// - map, unmap and read_and_clear_dirty: callers serialise calls on overlapping ranges; other ranges run in parallel.
+// - map, unmap, cut and read_and_clear_dirty: callers serialise calls on overlapping ranges; other ranges run in parallel.
 // - lookup, set_dirty and record_write: at any time, from any thread, without a lock. A Gather that holds tables may be
 //   freed only when every one of them that began before the flush has returned; the same holds for the pages that an
 //   unmapped range translated to. Unmap stores with release only: whoever waits for walkers issues a full fence between
@@ -85,6 +85,12 @@ class Table {
   // `iova` is inside an entry or the range is not valid, more when the range ends inside an entry (spec 8.4). Never
   // fails, never allocates. Tables that the range covers entirely are unlinked into `gather`.
   virtual u64 unmap(Iova iova, u64 length, Gather& gather) = 0;
+
+  // Breaks the entry that reaches across `at` into smaller ones, of which one begins there; nothing to do when none does. So a
+  // hole [a, b) is cut(a), cut(b), unmap. What is translated stays as it is at every moment; the range of the old entry is added
+  // to `gather`, for translations that are cached. Errors: kInval (not a multiple of the smallest page size), kNoMem (what was
+  // cut until then stays cut). Counts as a map of the entry's range for who may call it.
+  virtual Result<void> cut(Iova at, Gather& gather) = 0;
 
   // Walks the table as the hardware does. Nothing when no entry translates `iova`. Lock-free.
   [[nodiscard]] virtual std::optional<Translation> lookup(Iova iova) const noexcept = 0;

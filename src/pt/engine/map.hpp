@@ -92,7 +92,7 @@ class Mapper {
         }
       }
       const u64 leaf = F::make_leaf(oa + at, level, run.size_lg2, permission);
-      for (unsigned i = 0; i < per_entry; ++i) store_item(slots[i], leaf);
+      for (unsigned i = 0; i < per_entry; ++i) store_item(slots[i], leaf + i * F::slot_step(level));
     }
     mapped_ += entries << run.size_lg2;
     return entries;
@@ -125,7 +125,7 @@ class Mapper {
     return std::ranges::any_of(items, [&](const u64& i) { return has_leaf(load_item(i), level - 1); });
   }
 
-  static Err in_use(u64 va) { return refuse(Errno::kAddrInUse, "iova", va, "must not be mapped yet"); }
+  static Err in_use(u64 va) { return refuse(F::kInUse, "iova", va, "must not be mapped yet"); }
 
   Storage<F>& storage_;
   const u64 sizes_;

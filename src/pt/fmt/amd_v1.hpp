@@ -54,12 +54,15 @@ struct AmdV1 : FormatDefaults<12> {
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
   static constexpr Result<u64> permission(Access access, Features) {
-    return Permission::put(static_cast<u64>(access)) | ForceCoherent::put(1);
+    return Permission::put(static_cast<u64>(access & Access::kReadWrite)) | ForceCoherent::put(1);
   }
   static constexpr u64 make_leaf(u64 oa, unsigned level, unsigned size_lg2, u64 permission) {
     if (size_lg2 == item_lg2(level)) return oa | permission | Present::put(1);
     const u64 size_code = (u64{1} << (size_lg2 - 1)) - (u64{1} << kGranuleLg2);
     return oa | size_code | NextLevel::put(kEncodedSize) | permission | Present::put(1);
+  }
+  static constexpr u64 attributes(u64 item) {
+    return item & (Accessed::kMask | Dirty::kMask | ForceCoherent::kMask | Permission::kMask);
   }
   static constexpr u64 make_table(u64 oa, unsigned level, Features) {
     return oa | NextLevel::put(level) | Permission::put(Permission::kMax) | Present::put(1);

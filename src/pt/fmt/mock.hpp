@@ -38,10 +38,13 @@ struct Mock : FormatDefaults<11> {
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
-  static constexpr Result<u64> permission(Access access, Features) { return Permission::put(static_cast<u64>(access)); }
+  static constexpr Result<u64> permission(Access access, Features) {
+    return Permission::put(static_cast<u64>(access & Access::kReadWrite));
+  }
   static constexpr u64 make_leaf(u64 oa, unsigned /*level*/, unsigned size_lg2, u64 permission) {
     return oa | SizeLg2::put(size_lg2) | permission | Present::put(1);
   }
+  static constexpr u64 attributes(u64 item) { return item & (Permission::kMask | Dirty::kMask | Accessed::kMask); }
   static constexpr u64 make_table(u64 oa, unsigned /*level*/, Features) {
     return oa | Permission::put(Permission::kMax) | Present::put(1);
   }

@@ -39,12 +39,16 @@ struct VtdSecondStage : FormatDefaults<12> {
 
   static constexpr Result<u64> permission(Access access, Features features) {
     if (features.has(Feature::kForceWriteable) && !allows(access, Access::kWrite)) return Err(Errno::kInval);
-    return Permission::put(static_cast<u64>(access)) | Snoop::put(features.has(Feature::kForceCoherence));
+    return Permission::put(static_cast<u64>(access & Access::kReadWrite)) |
+           Snoop::put(features.has(Feature::kForceCoherence));
   }
   static constexpr u64 make_leaf(u64 oa, unsigned level, unsigned /*size_lg2*/, u64 permission) {
     return oa | permission | PageSize::put(level != 0);
   }
   // The simulated walker sees every store, so a table counts as flushed from the start.
+  static constexpr u64 attributes(u64 item) {
+    return item & (Permission::kMask | Accessed::kMask | Dirty::kMask | Snoop::kMask);
+  }
   static constexpr u64 make_table(u64 oa, unsigned /*level*/, Features features) {
     return oa | Permission::put(Permission::kMax) | Flushed::put(features.has(Feature::kNonCoherentWalk));
   }

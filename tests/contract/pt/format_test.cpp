@@ -69,7 +69,7 @@ TYPED_TEST(PtFormat, leaf_gives_back_output_size_and_access) {
           ASSERT_EQ(F::kind(item, level), EntryKind::kLeaf);
           ASSERT_EQ(F::output(item, level), oa);
           ASSERT_EQ(F::entry_lg2(item, level), s);
-          ASSERT_EQ(F::access(item), a);
+          ASSERT_EQ(F::access(item), F::granted(a));
         }
       }
     }
@@ -104,7 +104,7 @@ TYPED_TEST(PtFormat, dirty_changes_nothing_else) {
         EXPECT_EQ(F::kind(dirty, level), EntryKind::kLeaf);
         EXPECT_EQ(F::output(dirty, level), u64{1} << s);
         EXPECT_EQ(F::entry_lg2(dirty, level), s);
-        EXPECT_EQ(F::access(dirty), a);
+        EXPECT_EQ(F::access(dirty), F::granted(a));
       }
     });
   }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Random maps and unmaps against a std::map of entries. The model cuts ranges with the rule of spec 8.2, one entry after
-// the other and without any trick, so it predicts every answer: errno, `mapped`, bytes unmapped, each translation, and
-// how many tables there may be. IOMMUFD_PT_RANDOM_OPS sets the operations per configuration.
+// Random maps, unmaps, cuts and dirty bits against a std::map of entries. The model cuts ranges with the rule of spec 8.2, one entry after
+// the other and without any trick, so it predicts every answer: errno, `mapped`, bytes unmapped, each translation,
+// each dirty range, and how many items there may be. IOMMUFD_PT_RANDOM_OPS sets the operations per configuration.
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <vector>
 
 #include "tests/contract/pt/rig.hpp"
 
@@ -17,6 +18,7 @@ struct Entry {
   Access access;
 };
 
+template <PageTableFormat F>
 class Model {
  public:
   explicit Model(u64 sizes) : sizes_(sizes) {}
@@ -42,8 +44,8 @@ class Model {
     while (mapped < length) {
       const u64 size = best(va + mapped, oa + mapped, length - mapped);
       if (size == 0) return Errno::kNxio;  // a rest below the smallest size
-      if (overlaps(va + mapped, size)) return Errno::kAddrInUse;
-      entries_[va + mapped] = {size, oa + mapped, access};
+      if (overlaps(va + mapped, size)) return F::kInUse;
+      entries_[va + mapped] = {size, oa + mapped, F::granted(access)};
       mapped += size;
     }
     return Errno{0};
@@ -54,6 +56,7 @@ class Model {
     while (done < length) {
       const auto it = entries_.find(va + done);
       if (it == entries_.end()) break;
+      dirty_.erase(dirty_.lower_bound(va + done), dirty_.upper_bound(va + done + (it->second.size - 1)));
       done += it->second.size;
       entries_.erase(it);
     }
@@ -69,11 +72,58 @@ class Model {
     return Translation{PhysAddr{it->second.oa + at}, it->second.access, it->second.size - at};
   }
 
+  // The entry that reaches across `at` becomes entries of the next smaller size, and so does the one of these that still
+  // reaches across it.
+  void cut(u64 at) {
+    auto it = entries_.upper_bound(at);
+    if (it == entries_.begin()) return;
+    --it;
+    while (at - it->first < it->second.size && at != it->first) {
+      const auto [va, whole] = *it;
+      const u64 size = std::bit_floor(sizes_ & (whole.size - 1));
+      entries_.erase(it);
+      for (u64 done = 0; done < whole.size; done += size) entries_[va + done] = {size, whole.oa + done, whole.access};
+      if (item_of(size) != item_of(whole.size)) dirty_below(va, whole.size, item_of(size));
+      it = std::prev(entries_.upper_bound(at));
+    }
+  }
+
+  // Bytes that one item translates of an entry of `size`.
+  static u64 item_of(u64 size) { return item_size<F>(level_of<F>(static_cast<unsigned>(std::bit_width(size)) - 1)); }
+  void set_dirty(u64 va) {
+    const auto it = std::prev(entries_.upper_bound(va));
+    const u64 item = item_of(it->second.size);
+    dirty_[align_down(va, item)] = item;
+  }
+  // The dirty items of [va, va + length), clipped; they are clean afterwards.
+  std::vector<IovaRange> read_and_clear(u64 va, u64 length, DirtyMode mode) {
+    std::vector<IovaRange> out;
+    auto it = dirty_.upper_bound(va);
+    if (it != dirty_.begin()) --it;
+    while (it != dirty_.end() && (it->first <= va || it->first - va < length)) {
+      const u64 last = it->first + (it->second - 1);
+      const bool inside = last >= va;
+      if (inside) out.push_back({std::max(va, it->first), std::min(last, va + (length - 1))});
+      it = inside && mode == DirtyMode::kReadAndClear ? dirty_.erase(it) : std::next(it);
+    }
+    return out;
+  }
+
   [[nodiscard]] const std::map<u64, Entry>& entries() const { return entries_; }
 
  private:
+  // Dirty items in [va, va + size) become dirty items of `item` bytes.
+  void dirty_below(u64 va, u64 size, u64 item) {
+    std::vector<std::pair<u64, u64>> whole;
+    for (auto it = dirty_.lower_bound(va); it != dirty_.end() && it->first - va < size; it = dirty_.erase(it))
+      whole.push_back(*it);
+    for (const auto& [at, bytes] : whole)
+      for (u64 done = 0; done < bytes; done += item) dirty_[at + done] = item;
+  }
+
   const u64 sizes_;
   std::map<u64, Entry> entries_;
+  std::map<u64, u64> dirty_;  // items: bytes by start
 };
 
 template <PageTableFormat F>
@@ -83,7 +133,13 @@ class RandomRun {
 
   void run(u64 operations) {
     for (u64 i = 0; i < operations && !::testing::Test::HasFailure(); ++i) {
-      model_.entries().size() < 1500 && below(5) < 3 ? map() : unmap();
+      const u64 dice = below(16);
+      if (dice == 0)
+        cut();
+      else if (dice < 3)
+        dirty();
+      else
+        model_.entries().size() < 1500 && below(5) < 3 ? map() : unmap();
       if (i % 128 == 0) compare_all();
     }
     compare_all();
@@ -156,6 +212,53 @@ class RandomRun {
     check(va), check(va + length - 1);
   }
 
+  // Where something is mapped; 0 when nothing is.
+  u64 pick_mapped() {
+    if (model_.entries().empty()) return 0;
+    auto it = model_.entries().begin();
+    std::advance(it, below(model_.entries().size()));
+    return it->first + below(it->second.size);
+  }
+
+  // Translations stay, whatever the cut makes of the entry. A 512 GiB entry in 4 KiB pieces is three tables, not more.
+  void cut() {
+    const u64 smallest = rig_.table->pgsize_bitmap() & -rig_.table->pgsize_bitmap();
+    const u64 at = align_down(pick_mapped(), below(4) == 0 ? u64{1} << 21 : smallest);
+    if (model_.entries().size() > 3000) return;
+    Gather gather(*rig_.arena);
+    ASSERT_EQ(error_of(rig_.table->cut(Iova{at}, gather)), Errno{0}) << std::hex << at;
+    ASSERT_EQ(gather.tables(), 0u);
+    gather.free();
+    model_.cut(at);
+    check(at), check(at - 1), check(at + smallest);
+  }
+
+  void dirty() {
+    if constexpr (F::kTracksDirty) {
+      struct Sink : DirtySink {
+        void dirty(Iova iova, u64 length) override { ranges.push_back({iova.raw(), iova.raw() + (length - 1)}); }
+        std::vector<IovaRange> ranges;
+      };
+      const u64 va = pick_mapped();
+      if (model_.entries().empty()) return;
+      if (below(3) != 0) {
+        ASSERT_EQ(error_of(rig_.table->set_dirty(Iova{va})), Errno{0}) << std::hex << va;
+        model_.set_dirty(va);
+        return;
+      }
+      const u64 length = std::min(kGranule << below(24), rig_.table->aperture().last - va + 1);
+      const DirtyMode mode = below(2) == 0 ? DirtyMode::kReadOnly : DirtyMode::kReadAndClear;
+      Sink sink;
+      Gather gather(*rig_.arena);
+      // What no root covers yet is no range of this table.
+      const Errno e = error_of(rig_.table->read_and_clear_dirty(Iova{va}, length, mode, sink, gather));
+      gather.free();
+      if (e == Errno::kRange) return;
+      ASSERT_EQ(e, Errno{0});
+      ASSERT_EQ(sink.ranges, model_.read_and_clear(va, length, mode)) << std::hex << va << " " << length;
+    }
+  }
+
   void check(u64 va) { ASSERT_EQ(rig_.lookup(va), model_.lookup(va)) << std::hex << va; }
 
   void compare_all() {
@@ -168,7 +271,7 @@ class RandomRun {
   }
 
   Rig<F>& rig_;
-  Model model_;
+  Model<F> model_;
   std::mt19937_64 random_;
 };
 

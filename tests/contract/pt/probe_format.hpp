@@ -43,6 +43,7 @@ struct Probe : FormatDefaults<12> {
     return Present::put(1) | Leaf::put(1) | permission | Frame::put(oa >> kPageShift) |
            Big::put(size_lg2 != item_lg2(level));
   }
+  static constexpr u64 attributes(u64 item) { return item & Permission::kMask; }
   static constexpr u64 make_table(u64 oa, unsigned /*level*/, Features) {
     return Present::put(1) | Permission::put(Permission::kMax) | Frame::put(oa >> kPageShift);
   }

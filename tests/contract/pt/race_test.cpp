@@ -2,10 +2,13 @@
 // Walkers without locks against mappers and unmappers, mappers of different ranges against each other, devices that set
 // dirty bits against the reader that clears them. Meant for TSan and ASan too. Two tables share one arena, so a table
 // that is freed too early is soon full of translations that are wrong for its old owner.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <random>
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "tests/contract/pt/rig.hpp"
 
@@ -225,6 +228,63 @@ TYPED_TEST(PtRace, no_dirty_bit_is_lost) {
       }
       for (u64 page = 1; page <= kPages; ++page) ASSERT_GT(sink.seen[page], 0u) << page;
     }
+  }
+}
+
+// One large entry is cut to pieces under walkers: none of them ever misses it, or sees another address; and what devices write
+// meanwhile is reported afterwards, whatever became of the item that they marked.
+TYPED_TEST(PtRace, nobody_notices_a_cut) {
+  using F = TypeParam;
+  Rig<F> rig(F::kTestConfigs[0]);
+  constexpr u64 kGranule = u64{1} << F::kGranuleLg2, kSpan = kTableItems<F> * kGranule;
+  constexpr u64 kLength = 2 * kSpan;
+  constexpr unsigned kWalkers = 2, kTables = 60, kCuts = 12;
+  for (unsigned n = 0; n < kTables && !::testing::Test::HasFailure(); ++n) {
+    ASSERT_TRUE(rig.map(kLength, 4 * kLength, kLength));
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> walkers;
+    std::array<std::set<u64>, kWalkers> written;
+    for (unsigned who = 0; who < kWalkers; ++who) {
+      walkers.emplace_back([&, who] {
+        std::minstd_rand random(who + 1 + n);
+        while (!stop.load()) {
+          const u64 at = random() * 16 % kLength;
+          const auto t = rig.lookup(kLength + at);
+          ASSERT_TRUE(t) << std::hex << at;
+          ASSERT_EQ(t->pa.raw(), 4 * kLength + at);
+          if constexpr (F::kTracksDirty) {
+            if (random() % 64 != 0) continue;
+            ASSERT_TRUE(rig.table->record_write(Iova{kLength + at}));
+            written[who].insert(kLength + at);
+          }
+        }
+      });
+    }
+    std::minstd_rand random(n + 1);
+    for (unsigned c = 0; c < kCuts; ++c) {
+      Gather gather(*rig.arena);
+      ASSERT_TRUE(rig.table->cut(Iova{kLength + align_down(random() * 16 % kLength, 2 * kGranule)}, gather));
+      ASSERT_EQ(gather.tables(), 0u);
+      gather.free();
+    }
+    stop = true;
+    for (std::thread& t : walkers) t.join();
+    if constexpr (F::kTracksDirty) {
+      struct Sink : DirtySink {
+        void dirty(Iova iova, u64 length) override { ranges.push_back({iova.raw(), iova.raw() + (length - 1)}); }
+        std::vector<IovaRange> ranges;
+      } sink;
+      Gather gather(*rig.arena);
+      ASSERT_TRUE(rig.table->read_and_clear_dirty(Iova{kLength}, kLength, DirtyMode::kReadAndClear, sink, gather));
+      for (const auto& writes : written) {
+        for (const u64 at : writes) {
+          EXPECT_TRUE(
+              std::ranges::any_of(sink.ranges, [&](const IovaRange& r) { return r.start <= at && at <= r.last; }))
+              << std::hex << at << " was written";
+        }
+      }
+    }
+    ASSERT_EQ(rig.unmap(kLength, kLength), kLength);
   }
 }
 

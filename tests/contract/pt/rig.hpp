@@ -10,14 +10,17 @@
 #include <vector>
 
 #include "pt/fmt/amd_v1.hpp"
+#include "pt/fmt/arm_lpae.hpp"
 #include "pt/fmt/mock.hpp"
+#include "pt/fmt/riscv.hpp"
 #include "pt/fmt/vtd_second_stage.hpp"
+#include "pt/fmt/x86.hpp"
 #include "pt/page_table.hpp"
 #include "tests/contract/pt/probe_format.hpp"
 
 namespace iommufd::pt::test {
 
-using Formats = ::testing::Types<AmdV1, VtdSecondStage, Mock, Probe>;
+using Formats = ::testing::Types<AmdV1, VtdSecondStage, X86, RiscV, ArmLpae, Mock, Probe>;
 
 struct FormatName {
   template <class F>

@@ -75,7 +75,7 @@ class Player : public TopListener, public DirtySink {
     unsigned long long a = 0, b = 0, c = 0;
     char prot[8] = "";
     unsigned flags = 0;
-    if (std::sscanf(line.c_str(), "map iova=%llx pa=%llx len=%llx prot=%7[RW]", &a, &b, &c, prot) >= 3) {
+    if (std::sscanf(line.c_str(), "map iova=%llx pa=%llx len=%llx prot=%7[RWNX]", &a, &b, &c, prot) >= 3) {
       map(a, b, c, prot);
     } else if (std::sscanf(line.c_str(), "unmap iova=%llx len=%llx", &a, &b) == 2) {
       Gather gather(*arena_);
@@ -105,6 +105,9 @@ class Player : public TopListener, public DirtySink {
       if (line.starts_with("root=")) say("root={:x} mode={}", top.root.raw(), depth);
       if (line.starts_with("ssptptr=")) say("ssptptr={:x} aw={}", top.root.raw(), depth);
       if (line.starts_with("aw=")) say("aw={}", depth);
+      if (line.starts_with("gcr3=")) say("gcr3={:x} levels={}", top.root.raw(), depth);
+      if (line.starts_with("ppn=")) say("ppn={:x} mode={}", top.root.raw() >> kPageShift, depth);
+      if (line.starts_with("mode=")) say("mode={}", depth);
     }
   }
 
@@ -112,6 +115,7 @@ class Player : public TopListener, public DirtySink {
     Access access = Access::kNone;
     if (prot.find('R') != prot.npos) access = access | Access::kRead;
     if (prot.find('W') != prot.npos) access = access | Access::kWrite;
+    if (prot.find("NX") != prot.npos) access = access | Access::kNoExecute;
     u64 mapped = 0;
     Gather gather(*arena_);
     const int r = number(table_->map(Iova{iova}, PhysAddr{pa}, length, access, mapped, gather));
