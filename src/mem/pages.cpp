@@ -128,7 +128,10 @@ Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
 
 Result<void> Pages::pin(u64 first, u64 count) {
   if (page_count_ > kMaxSpan >> kPageShift || start_ > kMaxSpan)
-    return reject(Errno::kFault, {"user_va", start_, "reaches past the user address space", "iommufd-core 3.4 row 11"});
+    return backing() == Backing::kProcess
+               ? reject(Errno::kFault,
+                        {"user_va", start_, "reaches past the user address space", "iommufd-core 3.4 row 11"})
+               : reject(Errno::kInval, {"start", start_, "reaches past the end of the file", "iommufd-core 3.6"});
   const MutexLock lock(mu_);
   if (state_.users.empty()) make_state_locked();
   u64 done = 0;

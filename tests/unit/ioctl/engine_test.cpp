@@ -422,6 +422,22 @@ TEST_F(Engine, memlock_counts_distinct_pages_and_gives_them_back) {
   EXPECT_EQ(caller.process()->user_locked().pages(), 0u);
 }
 
+// A file that ends before the range has no such pages, however far it reaches (iommufd-core 3.6).
+TEST_F(Engine, a_range_far_past_the_end_of_a_file_is_invalid) {
+  const u32 space = ioas();
+  const Fd memory(::memfd_create("test", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(memory.get(), kPageSize), 0);
+  abi::IoasMapFile m{.size = 0,
+                     .flags = kRw | abi::IoasMapFile::kFixedIova,
+                     .ioas_id = space,
+                     .fd = memory.get(),
+                     .start = u64{1} << 50,
+                     .length = kPageSize,
+                     .iova = 0x10000};
+  ASSERT_EQ(call(IommuCommand::kIoasMapFile, m), 0);
+  hwpt(bind(device_amd), space, 0, EINVAL);
+}
+
 TEST_F(Engine, two_contexts_cannot_own_one_group) {
   core::Device& device = bind(device_amd);
   const Ref<ioctl::IommuFile> second = make_ref<ioctl::IommuFile>(*platform);
