@@ -159,6 +159,8 @@ class Ioas final : public Object, private mem::RevocableSpace::Mapper {
   Result<void> fill_area(u64 start, u64 last, const Area& area, iommu::Domain& domain, pt::Gather& gather)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void clear_area(u64 start, u64 last, iommu::Domain& domain, pt::Gather& gather);
+  // Pins the pages of an area for domains. Errors: those of Pages::pin().
+  static Result<void> pin_area(u64 start, u64 last, const Area& area);
   Result<void> fill_domains_locked(u64 start, u64 last, const Area& area) IOMMUFD_REQUIRES_SHARED(domains_mu_);
   void tear_down_area_locked(u64 start, u64 last, const Area& area, Teardown& teardown)
       IOMMUFD_REQUIRES_SHARED(domains_mu_);

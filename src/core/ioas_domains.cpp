@@ -58,7 +58,7 @@ Result<void> Ioas::add_domain(iommu::Domain& domain) {
       if (area.revoked) continue;
       const PageSpan span = pages_of(area.offset, last - start + 1);
       if (first) {
-        IOMMUFD_TRY(area.pages->pin(span.first, span.count));
+        IOMMUFD_TRY(pin_area(start, last, area));
       }
       Rollback unpin{[&] {
         if (first) area.pages->unpin(span.first, span.count, teardown.frames);

@@ -104,12 +104,21 @@ void Ioas::revoke(const mem::RevocableSpace& space) {
   }
 }
 
+// The limit is looked at last (4.4): what no page table takes, neither readable nor writable, is refused as that (6.4).
+Result<void> Ioas::pin_area(u64 start, u64 last, const Area& area) {
+  const PageSpan span = pages_of(area.offset, last - start + 1);
+  const Result<void> pinned = area.pages->pin(span.first, span.count);
+  if (!pinned && pinned.error() == Errno::kNoMem && area.access == Access::kNone)
+    return reject(Errno::kInval, {"flags", 0, "a HWPT maps nothing without READ or WRITE", "iommufd-core 6.4"});
+  return pinned;
+}
+
 // Pins the area's pages and enters them into every domain. All or nothing.
 Result<void> Ioas::fill_domains_locked(u64 start, u64 last, const Area& area) {
   if (domains_.empty() || area.revoked) return {};
   const PageSpan span = pages_of(area.offset, last - start + 1);
   Teardown teardown(platform_);
-  IOMMUFD_TRY(area.pages->pin(span.first, span.count));
+  IOMMUFD_TRY(pin_area(start, last, area));
   Rollback unpin{[&] { area.pages->unpin(span.first, span.count, teardown.frames); }};
   std::size_t filled = 0;
   Rollback unfill{[&]() IOMMUFD_REQUIRES_SHARED(domains_mu_) {

@@ -102,7 +102,7 @@ void Pages::change_process(Ref<Process> process, u64 prepaid) {
   old = std::exchange(process_, std::move(process));
 }
 
-// Pins [first, first + count), none of which has a user.
+// Pins [first, first + count), none of which has a user, and charges nobody.
 Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
   const UserVa base{(start_ & ~kPageMask) + first * kPageSize};
   const Access want = writable() ? Access::kReadWrite : Access::kRead;
@@ -120,7 +120,6 @@ Result<void> Pages::pin_fresh_locked(u64 first, u64 count) {
     done += run.pages;
   }
   IOMMUFD_ASSERT(done == count);
-  IOMMUFD_TRY(charge_locked(count));
   undo.commit();
   std::ranges::fill(state_.users.subspan(first, count), 1);
   return {};
@@ -135,9 +134,10 @@ Result<void> Pages::pin(u64 first, u64 count) {
   const MutexLock lock(mu_);
   if (state_.users.empty()) make_state_locked();
   u64 done = 0;
+  u64 charged = 0;
   Rollback undo{[&]() IOMMUFD_REQUIRES(mu_) {
     FrameList undone(phys_);
-    drop_locked(first, done, undone);
+    take_out_locked(first, done, undone);
   }};
   while (done < count) {
     // Runs of pages with a user and runs without alternate.
@@ -147,17 +147,20 @@ Result<void> Pages::pin(u64 first, u64 count) {
     while (done + run < count && (state_.users[at + run] == 0) == fresh) ++run;
     if (fresh) {
       IOMMUFD_TRY(pin_fresh_locked(at, run));
+      charged += run;
     } else {
       for (u32& users : state_.users.subspan(at, run)) ++users;
     }
     done += run;
   }
+  // The limit is looked at last (4.4): a page that cannot be had is reported before.
+  if (charged != 0) IOMMUFD_TRY(charge_locked(charged));
   undo.commit();
   return {};
 }
 
-// Ends one use of each page and the charge of those that have none left.
-void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
+// Ends one use of each page. Returns how many have none left; they are still charged.
+u64 Pages::take_out_locked(u64 first, u64 count, FrameList& out) {
   u64 dropped = 0;
   for (u64 i = first; i < first + count; ++i) {
     IOMMUFD_ASSERT(state_.users[i] != 0);
@@ -165,12 +168,12 @@ void Pages::drop_locked(u64 first, u64 count, FrameList& out) {
     out.add(state_.frames[i]);
     ++dropped;
   }
-  uncharge_locked(dropped);
+  return dropped;
 }
 
 void Pages::unpin(u64 first, u64 count, FrameList& out) {
   const MutexLock lock(mu_);
-  drop_locked(first, count, out);
+  uncharge_locked(take_out_locked(first, count, out));
 }
 
 void Pages::unpin_and_release(u64 first, u64 count) {

@@ -103,7 +103,7 @@ class Pages final : public RefCounted {
 
  private:
   ~Pages() override;
-  void drop_locked(u64 first, u64 count, FrameList& out) IOMMUFD_REQUIRES(mu_);
+  u64 take_out_locked(u64 first, u64 count, FrameList& out) IOMMUFD_REQUIRES(mu_);
   Result<void> pin_fresh_locked(u64 first, u64 count) IOMMUFD_REQUIRES(mu_);
   template <class Byte>
   Result<void> copy(u64 offset, std::span<Byte> buf, AddressSpace* caller) IOMMUFD_EXCLUDES(mu_);

@@ -7,6 +7,8 @@
 
 #include "abi/iommufd.hpp"
 #include "abi/iommufd_test.hpp"
+#include "abi/vfio_type1.hpp"
+#include "core/access.hpp"
 #include "core/device.hpp"
 #include "ioctl/iommu_file.hpp"
 #include "iommu/device_port.hpp"
@@ -420,6 +422,56 @@ TEST_F(Engine, memlock_counts_distinct_pages_and_gives_them_back) {
   EXPECT_EQ(caller.process()->user_locked().pages(), 10u);
   ASSERT_EQ(unmap(other, 0x10000, 10 * kPageSize), 0);
   EXPECT_EQ(caller.process()->user_locked().pages(), 0u);
+}
+
+// May lock so many pages.
+struct Frugal final : mem::Process {
+  explicit Frugal(u64 limit) : Process(make_ref<mem::Account>()), limit(limit) {}
+  Result<u64> memlock_limit() override { return limit; }
+  const u64 limit;
+};
+
+// What the page table refuses anyway is refused as that: the limit is looked at last (iommufd-core 4.4, 6.4).
+TEST_F(Engine, a_mapping_without_rights_is_invalid_even_above_the_limit) {
+  caller.dropped = {mem::Capability::kIpcLock};
+  caller.become(make_ref<Frugal>(u64{0}));
+  const u32 space = ioas();
+  const u32 later = ioas();
+  hwpt(bind(device_amd), space);
+  std::byte* memory = buffer();
+  EXPECT_EQ(map(space, memory, kPageSize, 0x10000), ENOMEM);
+  const auto map_dma = [&](u32 into) {
+    abi::VfioIoas compat{0, into, abi::VfioIoas::kSet, 0};
+    EXPECT_EQ(call(IommuCommand::kVfioIoas, compat), 0);
+    abi::VfioType1DmaMap m{sizeof m, 0, std::bit_cast<u64>(memory), 0x10000, kPageSize};
+    const u32 command = static_cast<u32>(abi::VfioContainerCommand::kIommuMapDma);
+    const Result<s64> r = file->ioctl(caller, command, std::bit_cast<u64>(&m));
+    return r ? 0 : static_cast<int>(r.error());
+  };
+  EXPECT_EQ(map_dma(space), EINVAL);
+  ASSERT_EQ(map_dma(later), 0);
+  hwpt(*bound.front(), later, 0, EINVAL);
+}
+
+// The same of a page that is not there, behind one that is pinned already.
+TEST_F(Engine, a_page_that_cannot_be_had_is_reported_before_the_limit) {
+  caller.dropped = {mem::Capability::kIpcLock};
+  caller.become(make_ref<Frugal>(u64{1}));
+  const u32 space = ioas();
+  std::byte* memory = buffer();
+  ASSERT_EQ(map(space, memory, 3 * kPageSize, 0x10000), 0);
+  ASSERT_EQ(::mprotect(memory + 2 * kPageSize, kPageSize, PROT_NONE), 0);
+  struct Silent final : core::AccessDriver {
+    void unmap(u64, u64) override {}
+  } driver;
+  const Ref<core::IoasAccess> access = *core::IoasAccess::create(file->context(), core::Pinning::kAllowed, driver);
+  ASSERT_TRUE(access->attach(ObjectId{space}));
+  std::vector<PhysAddr> frames;
+  ASSERT_TRUE(access->pin(0x11000, kPageSize, Access::kRead, frames));
+  hwpt(bind(device_amd), space, 0, EFAULT);
+  EXPECT_EQ(caller.process()->user_locked().pages(), 1u);
+  access->unpin(0x11000, kPageSize);
+  access->destroy();
 }
 
 // A file that ends before the range has no such pages, however far it reaches (iommufd-core 3.6).
