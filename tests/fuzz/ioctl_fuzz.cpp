@@ -21,7 +21,7 @@ class Session {
     file_->release();
     for (std::size_t i = 0; i < Machine::kDevices; ++i) unbind(i);
     file_ = nullptr;
-    FUZZ_CHECK(machine_.platform().phys().pinned_frames() == 0);
+    FUZZ_CHECK(machine_.platform().phys().pinned_frames() == 0 && machine_.platform().tables().pages_in_use() == 0);
     FUZZ_CHECK(process_->vm_pinned().pages() == 0);
     FUZZ_CHECK(process_->vm_locked().pages() == 0);
     FUZZ_CHECK(process_->user_locked().pages() == 0);
@@ -144,7 +144,7 @@ class Session {
   Machine& machine_;
   const Ref<SandboxMemory> memory_ = machine_.memory();
   Ref<SandboxProcess> process_ = make_ref<SandboxProcess>();
-  SandboxCall call_{memory_, process_};
+  SandboxCall call_{memory_, process_, machine_.file()};
   Ref<ioctl::IommuFile> file_;
   std::array<Ref<core::Device>, Machine::kDevices> bound_;
 };

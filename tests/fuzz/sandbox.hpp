@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What both fuzzers stand on: a small client whose memory is an array, so that no input can hit the fuzzer's own; a
-// platform with one device behind each kind of IOMMU and one behind none; the reader of an input; and a heap that
-// refuses what no honest request needs, so that ENOMEM is found as a path and not as a crash.
+// What the fuzzers stand on: a small client whose memory is an array, so that no input can hit the fuzzer's own; a
+// platform with devices behind each kind of IOMMU and behind none; and the reader of an input. The heap of the libFuzzer
+// programs (heap.cpp) refuses what no honest request needs, so that ENOMEM is found as a path and not as a crash.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define IOMMUFD_FUZZ_LEAKS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IOMMUFD_FUZZ_LEAKS 1
+#endif
+#endif
+#ifdef IOMMUFD_FUZZ_LEAKS
 #include <sanitizer/lsan_interface.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -22,17 +35,41 @@
 #include "ioctl/iommu_file.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
+#include "mem/file_space.hpp"
 #include "selftest/world.hpp"
 
 namespace iommufd::fuzz {
 
+// What this thread is at, where inputs are made of seeds (seeds.hpp).
+struct Where {
+  u64 seed = 0;
+  u64 thread = 0;
+  u64 step = 0;
+};
+inline thread_local Where t_where;
+
 // A finding: the input breaks what must hold.
 [[noreturn]] inline void violated(const char* what, const char* file, int line) {
   std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+  if (t_where.seed != 0)
+    std::fprintf(stderr, "seed %llu, thread %llu, step %llu\n", static_cast<unsigned long long>(t_where.seed),
+                 static_cast<unsigned long long>(t_where.thread), static_cast<unsigned long long>(t_where.step));
   std::abort();
 }
 #define FUZZ_CHECK(condition) \
   ((condition) ? static_cast<void>(0) : ::iommufd::fuzz::violated(#condition, __FILE__, __LINE__))
+
+using Answer = std::optional<Errno>;  // of a call; nothing: success
+
+inline const char* name_of(const Answer& answer) { return answer ? errno_name(*answer) : "success"; }
+// A finding when `got` is not what the model wants.
+inline void expect_answer(const char* what, const Answer& got, const Answer& want) {
+  // Not by ==: g++ 12 sees an uninitialised errno in an optional that has none.
+  const auto number = [](const Answer& answer) { return answer ? static_cast<int>(*answer) : 0; };
+  if (number(got) == number(want)) return;
+  std::fprintf(stderr, "%s: answers %s, the model says %s\n", what, name_of(got), name_of(want));
+  violated("the answer of the model", __FILE__, __LINE__);
+}
 
 // Reads an input from the front; zeros when it has ended.
 class Input {
@@ -126,21 +163,56 @@ class SandboxMemory final : public mem::AddressSpace {
   std::vector<std::byte> small_, huge_;
 };
 
+// A file that the client has open: kWholePages pages of a memfd and half of one more, which cannot be pinned.
+class SandboxFile {
+ public:
+  static constexpr int kNumber = 64;      // of its descriptor, in calls
+  static constexpr int kNullNumber = 65;  // and of one of /dev/null, which has no pages
+  static constexpr u64 kWholePages = 16;
+
+  SandboxFile() : fd_(::memfd_create("fuzz", MFD_CLOEXEC)), null_(::open("/dev/null", O_RDWR | O_CLOEXEC)) {
+    constexpr u64 kSize = kWholePages * kPageSize + kPageSize / 2;
+    FUZZ_CHECK(fd_.get() >= 0 && null_.get() >= 0 && ::ftruncate(fd_.get(), static_cast<off_t>(kSize)) == 0);
+    void* at = ::mmap(nullptr, kWholePages * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+    FUZZ_CHECK(at != MAP_FAILED);
+    bytes_ = {static_cast<std::byte*>(at), kWholePages * kPageSize};
+  }
+  ~SandboxFile() { ::munmap(bytes_.data(), bytes_.size()); }
+  SandboxFile(const SandboxFile&) = delete;
+  SandboxFile& operator=(const SandboxFile&) = delete;
+
+  // Errors: kBadf, as of a call.
+  [[nodiscard]] Result<Fd> descriptor(int number) const {
+    if (number != kNumber && number != kNullNumber) return Err(Errno::kBadf);
+    Fd copy(::fcntl(number == kNumber ? fd_.get() : null_.get(), F_DUPFD_CLOEXEC, 0));
+    FUZZ_CHECK(copy.get() >= 0);
+    return copy;
+  }
+  // The bytes from `offset` to the end of its page.
+  [[nodiscard]] std::span<std::byte> bytes(u64 offset) const {
+    return bytes_.subspan(offset, kPageSize - (offset & kPageMask));
+  }
+
+ private:
+  const Fd fd_, null_;
+  std::span<std::byte> bytes_;
+};
+
 class SandboxProcess final : public mem::Process {
  public:
-  SandboxProcess() : Process(make_ref<mem::Account>()) {}
-  Result<u64> memlock_limit() override { return limit_pages; }
-  u64 limit_pages = mem::kUnlimitedPages;
+  explicit SandboxProcess(Ref<mem::Account> user = make_ref<mem::Account>()) : Process(std::move(user)) {}
+  Result<u64> memlock_limit() override { return limit_pages.load(); }
+  std::atomic<u64> limit_pages{mem::kUnlimitedPages};
 };
 
 class SandboxCall final : public ioctl::Call {
  public:
-  SandboxCall(Ref<SandboxMemory> memory, Ref<SandboxProcess> process)
-      : memory_(std::move(memory)), process_(std::move(process)) {}
+  SandboxCall(Ref<SandboxMemory> memory, Ref<SandboxProcess> process, const SandboxFile& file)
+      : memory_(std::move(memory)), process_(std::move(process)), file_(file) {}
   Ref<mem::AddressSpace> memory() override { return memory_; }
   Ref<mem::Process> process() override { return process_; }
-  bool capable(mem::Capability cap) override { return cap != mem::Capability::kIpcLock && privileged; }
-  Result<Fd> descriptor(int) override { return Err(Errno::kBadf); }
+  bool capable(mem::Capability cap) override { return cap == mem::Capability::kIpcLock ? locks_memory : privileged; }
+  Result<Fd> descriptor(int fd) override { return file_.descriptor(fd); }
   Result<Ref<ioctl::File>> resolve(int fd) override {
     if (fd < 0 || static_cast<std::size_t>(fd) >= files_.size() || !files_[static_cast<std::size_t>(fd)])
       return Err(Errno::kBadf);
@@ -161,30 +233,39 @@ class SandboxCall final : public ioctl::Call {
   }
   static constexpr std::size_t kFiles = 8;
   std::string describe() override { return "fuzz:1"; }
-  bool privileged = true;
+  // The calls come from another process from now on.
+  void become(Ref<SandboxProcess> process) { process_ = std::move(process); }
+  bool privileged = true;     // every capability but CAP_IPC_LOCK
+  bool locks_memory = false;  // CAP_IPC_LOCK
 
  private:
   Ref<SandboxMemory> memory_;
   Ref<SandboxProcess> process_;
+  const SandboxFile& file_;
   std::array<Ref<ioctl::File>, kFiles> files_;
 };
 
-// Devices 0 (AMD), 1 (AMD, another group), 2 (VT-d) and 3 (no IOMMU).
+enum class Manager : u8 { kAmd, kVtd, kNone };
+
+// Six devices: two in one group behind an AMD IOMMU, one in another group there, one behind VT-d, two behind none.
 class Machine {
  public:
-  static constexpr std::size_t kDevices = 4, kNoiommu = 3;
+  static constexpr std::size_t kDevices = 6;
+  static constexpr std::array<Manager, kDevices> kManagers{Manager::kAmd, Manager::kAmd,  Manager::kAmd,
+                                                           Manager::kVtd, Manager::kNone, Manager::kNone};
+  static constexpr std::array<u32, kDevices> kGroups{0, 0, 1, 0, 0, 0};  // behind one IOMMU
 
   Machine() : platform_(std::move(*iommu::Platform::create({.size = u64{256} << 20}))) {
-    const std::array<iommu::Instance*, kDevices> managers{&amd_, &amd_, &vtd_, nullptr};
     for (std::size_t i = 0; i < kDevices; ++i) {
-      const auto translation = managers[i] == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu;
+      iommu::Instance* manager = manager_of(kManagers[i]);
+      const auto translation = manager == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu;
       ports_[i] = std::make_unique<iommu::DevicePort>("0000:01:00.0", translation, platform_->phys(), nullptr);
       ports_[i]->set_bus_master(true);
       devices_[i].name = "0000:01:00.0";
-      devices_[i].iommu = managers[i];
+      devices_[i].iommu = manager;
       devices_[i].port = ports_[i].get();
-      devices_[i].group_id = static_cast<u32>(i);
-      if (managers[i] != nullptr) devices_[i].reserved = managers[i]->reserved_regions();
+      devices_[i].group_id = kGroups[i];
+      if (manager != nullptr) devices_[i].reserved = manager->reserved_regions();
     }
     touch_all_frames();
   }
@@ -195,24 +276,42 @@ class Machine {
   iommu::DevicePort& port(std::size_t i) { return *ports_[i]; }
   // One client for all inputs: 4 MiB of memory take longer to make than an input to run.
   const Ref<SandboxMemory>& memory() { return memory_; }
+  const SandboxFile& file() { return file_; }
 
  private:
+  iommu::Instance* manager_of(Manager manager) {
+    switch (manager) {
+      case Manager::kAmd: return &amd_;
+      case Manager::kVtd: return &vtd_;
+      case Manager::kNone: break;
+    }
+    return nullptr;
+  }
   // Gives every page of the client its frame, which it keeps. What the physical memory knows of its frames lies where the
   // leak detector does not look; it is made here, unseen, and not while an input runs. Inputs become repeatable too.
   void touch_all_frames() {
+#ifdef IOMMUFD_FUZZ_LEAKS
     const __lsan::ScopedDisabler unseen;
-    const auto touch = [this](u64 va, u64 pages, u64 page_size) {
-      std::vector<PhysAddr> frames(pages);
-      const mem::PageRun run{{memory_->id(), va / kPageSize}, pages, page_size};
-      FUZZ_CHECK(platform_->phys().pin(*memory_, UserVa{va}, run, frames).has_value());
+#endif
+    const auto touch = [this](mem::AddressSpace& space, u64 va, const mem::PageRun& run) {
+      std::vector<PhysAddr> frames(run.pages);
+      FUZZ_CHECK(platform_->phys().pin(space, UserVa{va}, run, frames).has_value());
       platform_->phys().unpin_and_release(frames);
     };
-    touch(SandboxMemory::kBase, SandboxMemory::kPages, kPageSize);
-    touch(SandboxMemory::kHugeBase, SandboxMemory::kHugePages * SandboxMemory::kHugeSize / kPageSize,
-          SandboxMemory::kHugeSize);
+    const auto touch_memory = [&](u64 va, u64 pages, u64 page_size) {
+      touch(*memory_, va, {{memory_->id(), va / kPageSize}, pages, page_size});
+    };
+    touch_memory(SandboxMemory::kBase, SandboxMemory::kPages, kPageSize);
+    touch_memory(SandboxMemory::kHugeBase, SandboxMemory::kHugePages * SandboxMemory::kHugeSize / kPageSize,
+                 SandboxMemory::kHugeSize);
+    const Ref<mem::FileSpace> space = make_ref<mem::FileSpace>(std::move(*file_.descriptor(SandboxFile::kNumber)));
+    std::vector<mem::PageRun> runs;
+    FUZZ_CHECK(space->populate(UserVa{0}, SandboxFile::kWholePages, Access::kReadWrite, runs).has_value());
+    for (const mem::PageRun& run : runs) touch(*space, 0, run);
   }
 
   const Ref<SandboxMemory> memory_ = make_ref<SandboxMemory>();
+  const SandboxFile file_;
   std::unique_ptr<iommu::Platform> platform_;
   selftest::World test_abi_{*platform_};
   iommu::Instance amd_{iommu::Kind::kAmd, "ivhd0", platform_->tables()};
