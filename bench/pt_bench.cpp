@@ -22,6 +22,10 @@ using Make = std::unique_ptr<Table> (*)(TableArena&);
 std::unique_ptr<Table> make_amd(TableArena& arena) { return std::move(make_amd_v1(arena)).value(); }
 std::unique_ptr<Table> make_vtd(TableArena& arena) { return std::move(make_vtd_second_stage(arena)).value(); }
 
+std::unique_ptr<Table> make_x86_64(TableArena& arena) { return std::move(make_x86(arena)).value(); }
+std::unique_ptr<Table> make_risc_v(TableArena& arena) { return std::move(make_riscv(arena)).value(); }
+std::unique_ptr<Table> make_lpae(TableArena& arena) { return std::move(make_arm_lpae(arena)).value(); }
+
 struct Case {
   u64 start;
   u64 length;   // per call
@@ -130,6 +134,9 @@ constexpr Limits kVtdLimits[6] = {{27, 30}, {37, 28}, {32, 23}, {295, 180}, {296
 const bool registered = [] {
   add("amdv1", make_amd, kAmdLimits);
   add("vtd", make_vtd, kVtdLimits);
+  add("x86", make_x86_64, kVtdLimits);
+  add("riscv", make_risc_v, kVtdLimits);
+  add("lpae", make_lpae, kVtdLimits);
   return true;
 }();
 

@@ -22,7 +22,7 @@ Runs PROGRAM so that it sees /dev/iommu and the devices of a simulated machine.
 
 Options:
   -d, --device DEVICE   A device of the machine; may be given again. Default: none.
-                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=amd|vtd|none][,KEY=VALUE...]
+                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,KEY=VALUE...]
                           addr   PCI address; default: the next free one of 0000:01:00.0,
                                  0000:02:00.0, ...
                           iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU, or none

@@ -4,10 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <ranges>
 #include <vector>
 
 #include "cli/suggest.hpp"
 #include "cli/values.hpp"
+#include "iommu/kind.hpp"
 #include "models/registry.hpp"
 
 namespace iommufd::cli {
@@ -28,11 +30,11 @@ std::vector<std::string_view> key_names(const models::Kind& kind) {
   return names;
 }
 
-Parsed<machine::IommuKind> parse_iommu(std::string_view text) {
-  if (text == "amd") return machine::IommuKind::kAmd;
-  if (text == "vtd") return machine::IommuKind::kVtd;
-  if (text == "none") return machine::IommuKind::kNone;
-  return std::unexpected(fmt::format("iommu={} is none of amd, vtd, none", text));
+Parsed<iommu::Kind> parse_iommu(std::string_view text) {
+  if (const auto kind = iommu::parse_kind(text)) return *kind;
+  return std::unexpected(
+      fmt::format("iommu={} is none of {}", text,
+                  fmt::join(iommu::device_kinds() | std::views::transform(&iommu::KindInfo::name), ", ")));
 }
 
 Parsed<void> set_common(machine::DeviceSpec& spec, std::string_view key, std::string_view value) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "iommu/kind.hpp"
 #include "models/registry.hpp"
 
 namespace iommufd::cli {
@@ -34,7 +35,7 @@ void print_rows(std::string& out, const std::vector<Row>& rows) {
 
 constexpr std::array kCommonKeys{
     Row{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
-    Row{"iommu", "amd|vtd|none", "amd", "what translates its DMA (see below)"},
+    Row{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
 };
 constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
 
@@ -49,12 +50,11 @@ std::string describe_devices() {
     for (const models::Key& key : kind.keys) rows.push_back({key.name, key.values, key.fallback, key.help});
     print_rows(out, rows);
   }
-  return out + R"(
-Kinds of IOMMU:
-  amd   an AMD IOMMU with AMD v1 page tables
-  vtd   an Intel VT-d IOMMU with second-stage page tables
-  none  no IOMMU: the device puts physical addresses on the bus. It is noiommu-vfioN, and needs
-        --enable-unsafe-noiommu-mode
+  out += "\nKinds of IOMMU:\n";
+  for (const iommu::KindInfo& kind : iommu::device_kinds())
+    fmt::format_to(std::back_inserter(out), "  {:<7} {}\n", kind.name, kind.summary);
+  return out + R"(With "none" the device puts physical addresses on the bus. It is noiommu-vfioN, and needs
+--enable-unsafe-noiommu-mode.
 )";
 }
 

@@ -15,7 +15,7 @@ namespace iommufd::cli {
 template <class T>
 using Parsed = std::expected<T, std::string>;
 
-// MODEL[,addr=DDDD:BB:DD.F][,iommu=amd|vtd|none][,KEY=VALUE...]. Keys and values are checked with the model.
+// MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,KEY=VALUE...]. Keys and values are checked with the model.
 Parsed<machine::DeviceSpec> parse_device(std::string_view text);
 
 // A number of bytes: decimal or 0x..., with K, M, G or T for powers of 1024 ("64M", also "64MiB").

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "iommu/instance.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "base/assert.hpp"
@@ -12,6 +13,8 @@ namespace {
 
 // The interrupt window of x86: memory writes there are messages, never DMA.
 constexpr IovaRange kMsiWindow{0xfee0'0000, 0xfeef'ffff};
+// Arm: where Linux maps the doorbell of the interrupt controller (IOMMU_RESV_SW_MSI).
+constexpr IovaRange kSoftwareMsi{0x800'0000, 0x80f'ffff};
 
 // What our IOMMUs say of themselves. AMD: extended feature register with 5-level host tables (HATS = 2), GASup, and
 // accessed and dirty bits in host tables (HASup, HDSup).
@@ -25,8 +28,22 @@ constexpr u64 kVtdEcap =
 // Snoop control is on, as iommufd switches it on for devices whose IOMMU has it (spec iommufd-core 5.5).
 constexpr pt::VtdConfig kVtdTable{3, 48, 52, {pt::Feature::kForceCoherence}, ~u64{0}};
 
+// AMD v2: guest translation, four levels (GTSup; GATS = 0).
+constexpr u64 kAmdGuestEfr = kAmdEfr | (u64{1} << 4);
+// VT-d first stage beside the second (FSTS), with 1 GiB pages (FS1GP).
+constexpr u64 kVtdFirstStageCap = kVtdCap | (u64{1} << 56);
+constexpr u64 kVtdFirstStageEcap = kVtdEcap | (u64{1} << 47);
+// SMMUv3: stage 2 only (S2P), AArch64 tables (TTF = 2), coherent walks (COHACC); 16-bit stream ids; 48-bit output (OAS = 5), 4 KiB
+// granule. AIDR says version 3.1.
+constexpr std::array<u32, 10> kSmmuInfo{0, 0, 1 | 2 << 2 | 1 << 4, 16, 0, 0, 0, 5 | 1 << 4, 0, 1};
+
+constexpr pt::X86Config kAmdV2Table{3, 47, 52, {}, ~u64{0}};
+constexpr pt::X86Config kVtdS1Table{3, 48, 52, {pt::Feature::kSignExtend}, ~u64{0}};
+constexpr pt::RiscVConfig kRiscVTable{57, 56, true};
+constexpr pt::ArmLpaeConfig kSmmuTable{3, 48, 48, {}, ~u64{0}};
+
 constexpr u32 kHwInfoIntelVtd = 1;  // enum iommu_hw_info_type; abi sits above nothing this folder may include
-constexpr u32 kHwInfoAmd = 4;
+constexpr u32 kHwInfoArmSmmuV3 = 2, kHwInfoAmd = 4;
 
 template <class... Words>
 std::vector<std::byte> words(Words... w) {
@@ -41,22 +58,6 @@ std::vector<std::byte> words(Words... w) {
 }
 
 }  // namespace
-
-std::string_view kind_name(Kind kind) {
-  switch (kind) {
-    case Kind::kNone: return "none";
-    case Kind::kAmd: return "amd";
-    case Kind::kVtd: return "vtd";
-    case Kind::kMock: return "mock";
-  }
-  return "?";
-}
-
-std::optional<Kind> parse_kind(std::string_view name) {
-  for (const Kind kind : {Kind::kNone, Kind::kAmd, Kind::kVtd})
-    if (name == kind_name(kind)) return kind;
-  return std::nullopt;
-}
 
 Instance::Instance(Kind kind, std::string name, pt::TableArena& arena)
     : kind_(kind), name_(std::move(name)), arena_(arena) {}
@@ -74,6 +75,16 @@ Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags,
     case Kind::kNone:
     case Kind::kAmd: table = IOMMUFD_TRY(pt::make_amd_v1(arena_)); break;
     case Kind::kVtd: table = IOMMUFD_TRY(pt::make_vtd_second_stage(arena_, kVtdTable)); break;
+    // x86-64 tables have no dirty state that could be read back: as the kernel's drivers do, the other kind of table is used.
+    case Kind::kAmdV2:
+      table = IOMMUFD_TRY(flags.dirty_tracking ? pt::make_amd_v1(arena_) : pt::make_x86(arena_, kAmdV2Table));
+      break;
+    case Kind::kVtdS1:
+      table = IOMMUFD_TRY(flags.dirty_tracking ? pt::make_vtd_second_stage(arena_, kVtdTable)
+                                               : pt::make_x86(arena_, kVtdS1Table));
+      break;
+    case Kind::kRiscV: table = IOMMUFD_TRY(pt::make_riscv(arena_, kRiscVTable)); break;
+    case Kind::kSmmuV3: table = IOMMUFD_TRY(pt::make_arm_lpae(arena_, kSmmuTable)); break;
     case Kind::kMock: return Err(Errno::kOpNotSupp);  // its own class makes them
   }
   const IovaRange aperture = table->aperture();
@@ -83,17 +94,28 @@ Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags,
 
 HwInfo Instance::hw_info() const {
   switch (kind_) {
-    case Kind::kNone: return {};
     case Kind::kAmd: return {kHwInfoAmd, words(kAmdEfr, u64{0})};
-    case Kind::kMock: return {};
+    case Kind::kAmdV2: return {kHwInfoAmd, words(kAmdGuestEfr, u64{0})};
     case Kind::kVtd: return {kHwInfoIntelVtd, words(u64{0}, kVtdCap, kVtdEcap)};  // first word: flags and reserved
+    case Kind::kVtdS1: return {kHwInfoIntelVtd, words(u64{0}, kVtdFirstStageCap, kVtdFirstStageEcap)};
+    case Kind::kSmmuV3: {
+      const auto bytes = std::as_bytes(std::span(kSmmuInfo));
+      return {kHwInfoArmSmmuV3, {bytes.begin(), bytes.end()}};
+    }
+    case Kind::kNone:
+    case Kind::kMock:
+    case Kind::kRiscV: break;  // its driver has no such query
   }
   return {};
 }
 
 std::vector<IovaRange> Instance::reserved_regions() const {
-  if (kind_ == Kind::kNone) return {};
-  return {kMsiWindow};
+  switch (kind_) {
+    case Kind::kNone:
+    case Kind::kRiscV: return {};  // RISC-V: interrupts are translated like other writes
+    case Kind::kSmmuV3: return {kSoftwareMsi};
+    default: return {kMsiWindow};
+  }
 }
 
 Result<void> Instance::claim_group(u32 group, const void* owner) {

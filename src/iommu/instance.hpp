@@ -19,14 +19,9 @@
 #include "base/sync.hpp"
 #include "base/types.hpp"
 #include "iommu/domain.hpp"
+#include "iommu/kind.hpp"
 
 namespace iommufd::iommu {
-
-// kMock is the IOMMU of the kernel's selftests (src/selftest).
-enum class Kind : u8 { kNone, kAmd, kVtd, kMock };
-
-std::string_view kind_name(Kind kind);             // "none", "amd", "vtd", "mock"
-std::optional<Kind> parse_kind(std::string_view);  // of a device specification
 
 // Flags of IOMMU_HWPT_ALLOC as drivers see them (FAULT_ID_VALID is the core's).
 struct DomainFlags {
@@ -64,9 +59,11 @@ class Instance {
   // kInval, kFault (user data).
   virtual Result<std::unique_ptr<Domain>> alloc_domain(const DomainFlags& flags, const UserData& data);
   [[nodiscard]] virtual HwInfo hw_info() const;
-  // Whether its page-table walker sets dirty bits.
-  [[nodiscard]] bool can_track_dirty() const { return kind_ != Kind::kNone; }
-  // IOVA that devices behind it must not use: the MSI window.
+  // Whether its page-table walker sets dirty bits, in the tables that it makes for domains that track them.
+  [[nodiscard]] bool can_track_dirty() const {
+    return kind_ != Kind::kNone && kind_ != Kind::kRiscV && kind_ != Kind::kSmmuV3;
+  }
+  // IOVA that devices behind it must not use: where interrupts go.
   [[nodiscard]] virtual std::vector<IovaRange> reserved_regions() const;
 
   // DMA ownership of group `group`: one owner, several claims. Errors: kPerm when somebody else owns it.

@@ -9,18 +9,6 @@
 namespace iommufd::machine {
 namespace {
 
-iommu::Kind kind_of(IommuKind kind) {
-  switch (kind) {
-    case IommuKind::kAmd: return iommu::Kind::kAmd;
-    case IommuKind::kVtd: return iommu::Kind::kVtd;
-    case IommuKind::kNone: break;
-  }
-  return iommu::Kind::kNone;
-}
-
-// As the kernel's drivers name theirs under /sys/class/iommu.
-const char* name_of(iommu::Kind kind) { return kind == iommu::Kind::kVtd ? "dmar0" : "ivhd0"; }
-
 mem::PhysPolicy policy_of(const PhysSpec& spec) {
   mem::PhysPolicy policy;
   policy.kind = spec.kind == PhysSpec::Kind::kContiguous ? mem::PhysPolicy::Kind::kContiguous
@@ -58,7 +46,13 @@ Machine::~Machine() = default;
 iommu::Instance& Machine::instance(iommu::Kind kind) {
   const auto found = std::ranges::find_if(iommus_, [&](const auto& i) { return i->kind() == kind; });
   if (found != iommus_.end()) return **found;
-  return *iommus_.emplace_back(std::make_unique<iommu::Instance>(kind, name_of(kind), platform_->tables()));
+  // As the kernel's drivers name theirs under /sys/class/iommu.
+  const iommu::KindInfo& info = *std::ranges::find(iommu::device_kinds(), kind, &iommu::KindInfo::kind);
+  std::string name(info.node);
+  if (info.numbered)
+    name +=
+        std::to_string(std::ranges::count_if(iommus_, [&](const auto& i) { return i->name().starts_with(info.node); }));
+  return *iommus_.emplace_back(std::make_unique<iommu::Instance>(kind, std::move(name), platform_->tables()));
 }
 
 // Functions of one slot cannot be told apart without ACS between them: they share a group, as in Linux.
@@ -80,7 +74,7 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
 
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
-  const iommu::Kind iommu_kind = kind_of(spec.iommu);
+  const iommu::Kind iommu_kind = spec.iommu;
   const std::string name = spec.address->str();
   const bool behind = iommu_kind != iommu::Kind::kNone;
   device->port = std::make_unique<iommu::DevicePort>(

@@ -9,18 +9,16 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "iommu/kind.hpp"
 #include "pci/bdf.hpp"
 
 namespace iommufd::machine {
 
-// What manages a device's DMA. kNone is noiommu: the device puts physical addresses on the bus.
-enum class IommuKind : u8 { kAmd, kVtd, kNone };
-
 // One `-d MODEL[,addr=...][,iommu=...][,KEY=VALUE...]`.
 struct DeviceSpec {
   std::string model;
-  std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
-  IommuKind iommu = IommuKind::kAmd;
+  std::optional<pci::Bdf> address;                        // assign_addresses() gives the ones that are missing
+  iommu::Kind iommu = iommu::Kind::kAmd;                  // what translates its DMA
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
 
@@ -33,7 +31,7 @@ struct PhysSpec {
   std::optional<u64> size;  // kContiguous, bytes: how much there is
 };
 
-// --enable-unsafe-noiommu-mode: without it the probe of a device with IommuKind::kNone fails, as in the kernel.
+// --enable-unsafe-noiommu-mode: without it the probe of a device with iommu::Kind::kNone fails, as in the kernel.
 enum class NoiommuMode : u8 { kOff, kOn };
 
 // --selftest: the test ABI of the kernel's iommufd selftests.

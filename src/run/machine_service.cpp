@@ -25,12 +25,18 @@ std::string hex(const std::vector<std::byte>& payload, std::size_t offset) {
 
 IommuInfo describe(const iommu::Instance& instance) {
   const iommu::HwInfo info = instance.hw_info();
-  if (instance.kind() == iommu::Kind::kVtd)
-    return {instance.name(),
-            {{"intel-iommu/cap", hex(info.payload, 8)},
-             {"intel-iommu/ecap", hex(info.payload, 16)},
-             {"intel-iommu/version", "1:0\n"}}};
-  return {instance.name(), {{"amd-iommu/features", hex(info.payload, 0)}, {"amd-iommu/cap", "40000f54\n"}}};
+  switch (instance.kind()) {
+    case iommu::Kind::kVtd:
+    case iommu::Kind::kVtdS1:
+      return {instance.name(),
+              {{"intel-iommu/cap", hex(info.payload, 8)},
+               {"intel-iommu/ecap", hex(info.payload, 16)},
+               {"intel-iommu/version", "1:0\n"}}};
+    case iommu::Kind::kAmd:
+    case iommu::Kind::kAmdV2:
+      return {instance.name(), {{"amd-iommu/features", hex(info.payload, 0)}, {"amd-iommu/cap", "40000f54\n"}}};
+    default: return {instance.name(), {}};
+  }
 }
 
 PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {

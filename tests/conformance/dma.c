@@ -162,7 +162,8 @@ TEST(W10, "a mapping without WRITEABLE blocks writes of the device, one without 
   CHECK(filled(p, 2 * PAGE, 50));
   edu_load(&r.edu, write_iova, PAGE);
   edu_store(&r.edu, r.bus[0], PAGE);
-  CHECK(memcmp(r.memory, p + PAGE, PAGE) != 0); /* the device did not get the page */
+  /* The device did not get the page; but x86-64 and RISC-V tables have no way to forbid reads alone. */
+  CHECK((memcmp(r.memory, p + PAGE, PAGE) == 0) == (getenv("IOMMUFD_TEST_WRITE_READS") != NULL));
   edu_load(&r.edu, read_iova, PAGE);
   edu_store(&r.edu, write_iova, PAGE);
   CHECK(memcmp(p, p + PAGE, PAGE) == 0);

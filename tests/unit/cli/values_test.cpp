@@ -22,7 +22,7 @@ TEST(ParseDevice, takes_a_model_alone) {
   ASSERT_TRUE(d) << d.error();
   EXPECT_EQ(d->model, "edu");
   EXPECT_FALSE(d->address);
-  EXPECT_EQ(d->iommu, machine::IommuKind::kAmd);
+  EXPECT_EQ(d->iommu, iommu::Kind::kAmd);
   EXPECT_TRUE(d->keys.empty());
 }
 
@@ -30,9 +30,9 @@ TEST(ParseDevice, takes_address_iommu_and_keys_of_the_model_in_any_order) {
   const auto d = parse_device("edu,dma_mask=32,iommu=vtd,addr=00ab:cd:1f.7,mmap=on");
   ASSERT_TRUE(d) << d.error();
   EXPECT_EQ(d->address, (pci::Bdf{0xab, 0xcd, 0x1f, 7}));
-  EXPECT_EQ(d->iommu, machine::IommuKind::kVtd);
+  EXPECT_EQ(d->iommu, iommu::Kind::kVtd);
   EXPECT_THAT(d->keys, ::testing::ElementsAre(std::pair("dma_mask", "32"), std::pair("mmap", "on")));
-  EXPECT_EQ(parse_device("edu,iommu=none")->iommu, machine::IommuKind::kNone);
+  EXPECT_EQ(parse_device("edu,iommu=none")->iommu, iommu::Kind::kNone);
 }
 
 TEST(ParseDevice, names_an_unknown_model_and_lists_those_there_are) {
