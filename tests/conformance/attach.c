@@ -176,19 +176,22 @@ TEST(B09, "an area whose length is no multiple of the page: attach is EADDRINUSE
 TEST(B10, "an area whose address is misaligned: attach is EADDRINUSE") { attach_with_area(0x800, PAGE, 0x10000); }
 TEST(B10i, "an area whose IOVA is misaligned: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0x10800); }
 TEST(B16, "an attached device's reserved region cannot be mapped, a HWPT alone has none") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
   uint32_t hwpt;
   REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, ioas, 0, &hwpt)));
-  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfeeff000)));
-  REQUIRE(CHECK_OK(unmap(iommufd, ioas, 0xfeeff000, PAGE)));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.last + 1 - PAGE)));
+  REQUIRE(CHECK_OK(unmap(iommufd, ioas, w.last + 1 - PAGE, PAGE)));
   REQUIRE(CHECK_OK(attach_to(&d, hwpt)));
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfeeff000), EINVAL);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), EINVAL);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.last + 1 - PAGE), EINVAL);
 }
 
-TEST(B15, "an area in a reserved region of the device: attach is EADDRINUSE") { attach_with_area(0, PAGE, 0xfee00000); }
+TEST(B15, "an area in a reserved region of the device: attach is EADDRINUSE") {
+  attach_with_area(0, PAGE, interrupt_window().start);
+}
 
 static void attach_over_bad_memory(enum kind kind) {
   const int iommufd = open_iommufd();
@@ -241,6 +244,7 @@ TEST(B17, "replace to the same IOAS: ok, same HWPT") {
 }
 
 TEST(B18, "replace to another IOAS: the old automatic HWPT is gone, reserved regions move") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd), other = ioas_alloc(iommufd);
@@ -249,8 +253,8 @@ TEST(B18, "replace to another IOAS: the old automatic HWPT is gone, reserved reg
   REQUIRE(CHECK_OK(attach(&d, &second)));
   CHECK_NE(second, first);
   CHECK_ERR(destroy(iommufd, first), ENOENT);
-  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000));
-  CHECK_ERR(map_fixed(iommufd, other, pages(PAGE), PAGE, 0xfee00000), EINVAL);
+  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start));
+  CHECK_ERR(map_fixed(iommufd, other, pages(PAGE), PAGE, w.start), EINVAL);
   CHECK_OK(destroy(iommufd, ioas));
 }
 
@@ -265,12 +269,13 @@ TEST(B19, "replace to a missing id: ENOENT; to a DEVICE: EINVAL") {
 }
 
 TEST(B20, "replace to an IOAS that cannot be filled: EFAULT; to one in the way: EADDRINUSE; the old one stays") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t bad = ioas_alloc(iommufd), taken = ioas_alloc(iommufd);
   uint32_t ioas = ioas_alloc(iommufd), pt = ioas, again = ioas;
   REQUIRE(CHECK_OK(map_fixed(iommufd, bad, no_page(), PAGE, 0x10000)));
-  REQUIRE(CHECK_OK(map_fixed(iommufd, taken, pages(PAGE), PAGE, 0xfee00000)));
+  REQUIRE(CHECK_OK(map_fixed(iommufd, taken, pages(PAGE), PAGE, w.start)));
   REQUIRE(CHECK_OK(attach(&d, &pt)));
   CHECK_ERR(attach_to(&d, bad), EFAULT);
   CHECK_ERR(attach_to(&d, taken), EADDRINUSE);
@@ -279,6 +284,7 @@ TEST(B20, "replace to an IOAS that cannot be filled: EFAULT; to one in the way: 
 }
 
 TEST(B20b, "replace between two allocated HWPTs of one IOAS") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
@@ -289,10 +295,11 @@ TEST(B20b, "replace between two allocated HWPTs of one IOAS") {
   CHECK_OK(attach_to(&d, b));
   CHECK_OK(destroy(iommufd, a));
   CHECK_ERR(destroy(iommufd, b), EBUSY);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL);
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), EINVAL);
 }
 
 TEST(B20c, "a failed replace within one IOAS keeps the reserved regions of the device (the kernel loses them)") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   uint32_t foreign;
@@ -301,7 +308,7 @@ TEST(B20c, "a failed replace within one IOAS keeps the reserved regions of the d
   REQUIRE(CHECK_OK(attach_to(&d[0], ioas)));
   REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d[1].id, ioas, 0, &foreign)));
   CHECK_ERR(attach_to(&d[0], foreign), EINVAL);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), known(0, EINVAL));
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), known(0, EINVAL));
 }
 
 /* ---- several devices in one group -------------------------------------------------------------------- */
@@ -404,14 +411,15 @@ static int detach_pasid(const struct vdev* d, uint32_t pasid) {
 }
 
 TEST(B30, "the device is attached already, as PASID 0 (quirk Q9): a plain attach is EBUSY, and the other way round") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
   uint32_t hwpt = ioas, again = ioas;
   REQUIRE(CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &hwpt)));
   CHECK_ERR(attach_to(&d, ioas), EBUSY);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000), EINVAL); /* with its reserved regions */
-  CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again));             /* replaces */
+  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), EINVAL); /* with its reserved regions */
+  CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again));          /* replaces */
   CHECK_EQ(again, hwpt);
   CHECK_OK(detach_pasid(&d, 0));
   CHECK_ERR(destroy(iommufd, hwpt), ENOENT);

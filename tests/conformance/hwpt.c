@@ -29,6 +29,7 @@ TEST(H01, "HWPT_ALLOC: the checks in order") {
 }
 
 TEST(H02, "HWPT_ALLOC joins the IOAS at once: alignment and pinning") {
+  const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   struct iommu_iova_range r[16];
@@ -39,7 +40,7 @@ TEST(H02, "HWPT_ALLOC joins the IOAS at once: alignment and pinning") {
   CHECK_EQ(alignment, PAGE);
   CHECK_ERR(map_fixed(iommufd, ioas, no_page(), PAGE, 0x10000), EFAULT);
   /* Reserved regions belong to a device, and none is attached. */
-  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0xfee00000));
+  CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start));
 }
 
 SECTION("iommufd-core A.5");
@@ -64,8 +65,12 @@ TEST(H04, "GET_HW_INFO: data as long as there is room, zeros behind it, the full
   struct iommu_hw_info full, cmd;
   memset(data, 0x5a, sizeof(data));
   full = hw_info(iommufd, &d, data, sizeof(data));
-  CHECK(full.out_data_type == IOMMU_HW_INFO_TYPE_INTEL_VTD || full.out_data_type == IOMMU_HW_INFO_TYPE_AMD);
-  CHECK_EQ(full.data_len, full.out_data_type == IOMMU_HW_INFO_TYPE_AMD ? 16 : 24);
+  static const uint32_t lengths[] = {[IOMMU_HW_INFO_TYPE_NONE] = 0,
+                                     [IOMMU_HW_INFO_TYPE_INTEL_VTD] = 24,
+                                     [IOMMU_HW_INFO_TYPE_ARM_SMMUV3] = 40,
+                                     [IOMMU_HW_INFO_TYPE_AMD] = 16};
+  REQUIRE(CHECK(full.out_data_type < sizeof(lengths) / sizeof(*lengths)));
+  CHECK_EQ(full.data_len, lengths[full.out_data_type]);
   for (uint32_t i = full.data_len; i < sizeof(data); i++) CHECK_EQ(data[i], 0);
   memset(part, 0x5a, sizeof(part));
   cmd = hw_info(iommufd, &d, part, 4);

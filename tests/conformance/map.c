@@ -103,15 +103,16 @@ TEST(M19, "MAP: the last page of the address space: ok") {
 }
 
 TEST_ROWS(M20, "M21", "MAP over reserved: EINVAL, also when an area is in the way") {
+  const struct window w = interrupt_window();
   const struct space s = fresh();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
   uint8_t* memory = pages(4 * PAGE);
   REQUIRE(CHECK_OK(attach_to(&d, s.ioas)));
-  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, PAGE, 0xfee00000), EINVAL);
-  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, 2 * PAGE, 0xfedff000), EINVAL);
-  REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, PAGE, 0xfedff000)));
-  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, 2 * PAGE, 0xfedff000), EINVAL); /* M21 */
-  CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, PAGE, 0xfef00000));
+  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, PAGE, w.start), EINVAL);
+  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, 2 * PAGE, w.start - PAGE), EINVAL);
+  REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, PAGE, w.start - PAGE)));
+  CHECK_ERR(map_fixed(s.iommufd, s.ioas, memory, 2 * PAGE, w.start - PAGE), EINVAL); /* M21 */
+  CHECK_OK(map_fixed(s.iommufd, s.ioas, memory, PAGE, w.last + 1));
 }
 
 TEST(M22, "MAP over an area, any overlap: EEXIST") {

@@ -273,6 +273,30 @@ static inline uint32_t add_domain(int iommufd, uint32_t ioas, enum kind kind) {
   return hwpt;
 }
 
+struct window {
+  uint64_t start, last;
+};
+
+/* What the first device behind an IOMMU reserves for interrupts (x86: writes there are messages; Arm: where the kernel maps the
+ * doorbell), asked in a context of its own. An IOMMU without such a window skips the test. */
+static inline struct window interrupt_window(void) {
+  struct vdev d = {.fd = -1};
+  struct iommu_iova_range r[2];
+  uint32_t num = 2;
+  uint64_t alignment;
+  if (!find_device(BEHIND_IOMMU, 0, &d)) (void)open_nth(BEHIND_IOMMU, 0); /* leaves */
+  const int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+  d.fd = open_node(d.name, O_RDWR);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  REQUIRE(CHECK_OK(bind_to(&d, iommufd)));
+  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
+  (void)iova_ranges(iommufd, ioas, r, &num, &alignment);
+  close(d.fd);
+  close(iommufd);
+  if (num < 2) SKIP("the IOMMU reserves no window for interrupts");
+  return (struct window){r[0].last + 1, r[1].start - 1};
+}
+
 /* ---- known differences -------------------------------------------------------------------------------- */
 
 /* True under iommufd-user, which sets what the runs of this folder set: IOMMUFD_TEST_SIMULATED. */

@@ -475,7 +475,7 @@ TEST(T25d, "GET_INFO with a device: its page sizes and ranges, entries as they f
   uint64_t alignment;
   REQUIRE(CHECK_OK(attach_to(&d, c.ioas)));
   REQUIRE(CHECK_OK(iova_ranges(c.iommufd, c.ioas, ranges, &num, &alignment)));
-  REQUIRE(CHECK_GE(num, 2));
+  if (num < 2) SKIP("the IOMMU reserves nothing: one range");
   memset(b, 0xa5, sizeof(b));
   memcpy(b, &room, sizeof(room));
   CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
