@@ -51,6 +51,8 @@ struct FormatDefaults {
   static constexpr unsigned item_lg2(unsigned level) { return GranuleLg2 + IndexBits * level; }
   // One item, one entry.
   static constexpr unsigned entry_lg2(u64 /*item*/, unsigned level) { return item_lg2(level); }
+  // Table items limit nothing.
+  static constexpr Access table_access(u64 /*item*/) { return Access::kReadWrite; }
   // Leaves say exactly what was asked for.
   static constexpr Access granted(Access asked) { return asked & Access::kReadWrite; }
   // All items of an entry are equal.
@@ -79,8 +81,9 @@ concept PageTableFormat =
       // Of a leaf: size of its entry, and the OA where the entry starts, from any of its items.
       { F::entry_lg2(item, level) } -> std::same_as<unsigned>;
       { F::output(item, level) } -> std::same_as<u64>;
-      // Of a leaf or a table: what it allows. The walk ANDs.
+      // What a leaf, and a table item, allows. The walk ANDs.
       { F::access(item) } -> std::same_as<Access>;
+      { F::table_access(item) } -> std::same_as<Access>;
       // Of a table: the address of the table below.
       { F::table_address(item) } -> std::same_as<u64>;
 

@@ -16,7 +16,7 @@ inline std::optional<Translation> lookup_at(const Storage<F>& storage, const u64
   const EntryKind kind = F::kind(item, Level);
   if constexpr (Level > 0) {
     if (kind == EntryKind::kTable) {
-      return lookup_at<Level - 1>(storage, storage.below(item), va, access & F::access(item));
+      return lookup_at<Level - 1>(storage, storage.below(item), va, access & F::table_access(item));
     }
   }
   if (kind == EntryKind::kEmpty) return std::nullopt;

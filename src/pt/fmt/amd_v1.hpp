@@ -51,6 +51,7 @@ struct AmdV1 : FormatDefaults<12> {
     return item & Address::kMask & ~((u64{1} << entry_lg2(item, level)) - 1);
   }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
+  static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
   static constexpr Result<u64> permission(Access access, Features) {

@@ -47,10 +47,7 @@ struct ArmLpae : FormatDefaults<12> {
   static constexpr u64 output(u64 item, unsigned level) {
     return align_down(item & Address::kMask, u64{1} << entry_lg2(item, level));
   }
-  static constexpr Access access(u64 item) {
-    return Accessed::get(item) != 0 ? static_cast<Access>(Permission::get(item))
-                                    : Access::kReadWrite;  // tables limit nothing
-  }
+  static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
   static constexpr Result<u64> permission(Access access, Features /*features*/) {

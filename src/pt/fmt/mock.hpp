@@ -36,6 +36,7 @@ struct Mock : FormatDefaults<11> {
   }
   static constexpr u64 output(u64 item, unsigned /*level*/) { return item & Address::kMask; }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
+  static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
   static constexpr Result<u64> permission(Access access, Features) {

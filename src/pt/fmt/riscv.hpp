@@ -20,6 +20,7 @@ struct RiscV : FormatDefaults<12> {
   using Valid = Bits<0, 0>;
   using Readable = Bits<1, 1>;
   using Writable = Bits<2, 2>;
+  using Permission = Bits<2, 1>;  // W, R: the values of Access
   using Executable = Bits<3, 3>;
   using User = Bits<4, 4>;
   using Accessed = Bits<6, 6>;
@@ -49,11 +50,7 @@ struct RiscV : FormatDefaults<12> {
   static constexpr Access granted(Access asked) {
     return allows(asked, Access::kWrite) ? Access::kReadWrite : asked & Access::kRead;
   }
-  static constexpr Access access(u64 item) {
-    if (Readable::get(item) == 0 && Writable::get(item) == 0 && Executable::get(item) == 0)
-      return Access::kReadWrite;  // a table
-    return static_cast<Access>(Readable::get(item) | Writable::get(item) << 1);
-  }
+  static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr u64 table_address(u64 item) { return address(item); }
 
   static constexpr Result<u64> permission(Access access, Features /*features*/) {

@@ -41,6 +41,7 @@ struct X86 : FormatDefaults<12> {
     return allows(asked, Access::kWrite) ? Access::kReadWrite : Access::kRead;
   }
   static constexpr Access access(u64 item) { return Writable::get(item) != 0 ? Access::kReadWrite : Access::kRead; }
+  static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 
   static constexpr Result<u64> permission(Access access, Features /*features*/) {

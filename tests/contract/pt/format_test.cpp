@@ -83,7 +83,7 @@ TYPED_TEST(PtFormat, table_gives_back_its_address_and_allows_everything) {
       const u64 item = F::make_table(u64{1} << bit, level, F::kForced);
       EXPECT_EQ(F::kind(item, level), EntryKind::kTable);
       EXPECT_EQ(F::table_address(item), u64{1} << bit);
-      EXPECT_EQ(F::access(item), Access::kReadWrite);
+      EXPECT_EQ(F::table_access(item), Access::kReadWrite);
     }
   }
 }
