@@ -3,10 +3,36 @@
 
 #include <array>
 #include <cstddef>
+#include <thread>
 
 #include "base/assert.hpp"
 
 namespace iommufd {
+namespace {
+
+template <class M>
+bool take_until(M& mu, std::chrono::steady_clock::time_point deadline) {
+  constexpr auto kPause = std::chrono::microseconds(100);
+  while (!mu.try_lock()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Mutex::try_lock_until(std::chrono::steady_clock::time_point deadline) {
+  if (!take_until(mu_, deadline)) return false;
+  lock_check::acquired(rank_, this);
+  return true;
+}
+
+bool SharedMutex::try_lock_until(std::chrono::steady_clock::time_point deadline) {
+  if (!take_until(mu_, deadline)) return false;
+  lock_check::acquired(rank_, this);
+  return true;
+}
 
 void CondVar::wait(Mutex& mu) {
   std::unique_lock lock(mu.mu_, std::adopt_lock);

@@ -6,6 +6,7 @@
 // The order, outermost first, is the order of LockRank. Each area's README says what its locks guard.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <shared_mutex>
@@ -91,6 +92,8 @@ class IOMMUFD_CAPABILITY("mutex") Mutex {
     lock_check::acquired(rank_, this);
     return true;
   }
+  // For observers, who rather do without than wait for long. Tries again and again: nobody waits for it meanwhile.
+  bool try_lock_until(std::chrono::steady_clock::time_point deadline) IOMMUFD_TRY_ACQUIRE(true);
 
  private:
   friend class CondVar;
@@ -111,6 +114,8 @@ class IOMMUFD_CAPABILITY("mutex") SharedMutex {
     mu_.unlock();
     lock_check::released(rank_, this);
   }
+  // As Mutex::try_lock_until.
+  bool try_lock_until(std::chrono::steady_clock::time_point deadline) IOMMUFD_TRY_ACQUIRE(true);
   void lock_shared() IOMMUFD_ACQUIRE_SHARED() {
     lock_check::acquired(rank_, this);
     mu_.lock_shared();
@@ -125,9 +130,13 @@ class IOMMUFD_CAPABILITY("mutex") SharedMutex {
   const LockRank rank_;
 };
 
+// Says that a guard takes over a lock that is held.
+struct AdoptLock {};
+
 class IOMMUFD_SCOPED_CAPABILITY MutexLock {
  public:
   explicit MutexLock(Mutex& mu) IOMMUFD_ACQUIRE(mu) : mu_(mu) { mu_.lock(); }
+  MutexLock(Mutex& mu, AdoptLock) IOMMUFD_REQUIRES(mu) : mu_(mu) {}
   ~MutexLock() IOMMUFD_RELEASE() {
     if (held_) mu_.unlock();
   }
@@ -151,6 +160,7 @@ class IOMMUFD_SCOPED_CAPABILITY MutexLock {
 class IOMMUFD_SCOPED_CAPABILITY WriteLock {
  public:
   explicit WriteLock(SharedMutex& mu) IOMMUFD_ACQUIRE(mu) : mu_(mu) { mu_.lock(); }
+  WriteLock(SharedMutex& mu, AdoptLock) IOMMUFD_REQUIRES(mu) : mu_(mu) {}
   ~WriteLock() IOMMUFD_RELEASE() { mu_.unlock(); }
   WriteLock(const WriteLock&) = delete;
   WriteLock& operator=(const WriteLock&) = delete;

@@ -45,6 +45,15 @@ Mapping::~Mapping() {
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 
+Result<void> write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    bytes.remove_prefix(static_cast<std::size_t>(IOMMUFD_TRY(check(n))));
+  }
+  return {};
+}
+
 Result<std::string> read_file(const std::string& path) {
   const Fd fd(IOMMUFD_TRY(check(::open(path.c_str(), O_RDONLY | O_CLOEXEC))));
   std::string out;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
@@ -48,6 +49,9 @@ class Mapping {
  private:
   std::span<std::byte> bytes_;
 };
+
+// Writes all of it. Errors: those of write.
+Result<void> write_all(int fd, std::string_view bytes);
 
 // Reads a whole small file (procfs, sysfs). Errors: those of open and read.
 Result<std::string> read_file(const std::string& path);
