@@ -44,6 +44,10 @@ class PageTable final : public Table {
   Result<void> set_dirty(Iova iova) noexcept override;
   Result<void> record_write(Iova iova) noexcept override;
   [[nodiscard]] TopInfo top() const noexcept override { return unpack(top_.load(std::memory_order_acquire)); }
+  [[nodiscard]] TableDescription describe() const noexcept override {
+    const bool extend = has_feature<F, Feature::kSignExtend>(storage_.features());
+    return {&kFormatDescription<F>, va_bits_, extend ? AddressExtension::kSign : AddressExtension::kZero};
+  }
   void for_each_table(const std::function<void(const TableView&)>& visit) const override;
 
  private:

@@ -18,6 +18,7 @@
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "pt/description.hpp"
 #include "pt/table_pages.hpp"
 
 namespace iommufd::pt {
@@ -119,6 +120,8 @@ class Table {
   // Root and depth, a consistent pair.
   [[nodiscard]] virtual TopInfo top() const noexcept = 0;
 
+  // How to read its items, for observers.
+  [[nodiscard]] virtual TableDescription describe() const noexcept = 0;
   // Visits every table, parents first, in rising order of address space. Pre: nobody changes the table meanwhile.
   virtual void for_each_table(const std::function<void(const TableView&)>& visit) const = 0;
 
