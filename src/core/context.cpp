@@ -21,6 +21,7 @@ std::size_t index_of(ObjectId id) { return std::to_underlying(id) - 1; }
 Context::Context(iommu::Platform& platform, LimitMode mode) : platform_(platform), limit_mode_(mode) {}
 
 Context::~Context() {
+  if (ContextWatcher* watcher = std::exchange(watcher_, nullptr)) watcher->before_end(*this);
   std::size_t count = 0;
   {
     const MutexLock lock(mu_);
@@ -86,7 +87,18 @@ Result<Use<Object>> Context::get_any(ObjectId id) {
   return use;
 }
 
+void Context::announce_destroy(ObjectId id) {
+  {
+    const MutexLock lock(mu_);
+    if (std::to_underlying(id) == 0 || index_of(id) >= slots_.size()) return;
+    const Ref<Object>& object = slots_[index_of(id)].object;
+    if (!object || object->type() != ObjectType::kHwptPaging) return;
+  }
+  watcher_->before_destroy(*this, id);
+}
+
 Result<void> Context::destroy(ObjectId id) {
+  if (watcher_ != nullptr) announce_destroy(id);
   Ref<Object> object;
   {
     const MutexLock lock(mu_);

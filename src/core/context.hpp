@@ -17,6 +17,7 @@
 #include "base/result.hpp"
 #include "base/sync.hpp"
 #include "core/object.hpp"
+#include "core/snapshot.hpp"
 #include "iommu/platform.hpp"
 #include "mem/pages.hpp"
 
@@ -54,6 +55,12 @@ class Context final : public RefCounted {
   Context(iommu::Platform& platform, LimitMode mode);
 
   [[nodiscard]] iommu::Platform& platform() const { return platform_; }
+
+  // Pre: nobody else has the context yet.
+  void set_watcher(ContextWatcher* watcher) { watcher_ = watcher; }
+  [[nodiscard]] ContextWatcher* watcher() const { return watcher_; }  // may be null
+  // What there is now. Errors: kBusy (a call held a lock until the deadline).
+  Result<ContextSnapshot> snapshot(Deadline deadline) IOMMUFD_EXCLUDES(mu_);
 
   // Reserves the lowest free id for `object`. Errors: kBusy (ids used up), kNoMem.
   Result<void> reserve(Object& object) IOMMUFD_EXCLUDES(mu_);
@@ -109,7 +116,11 @@ class Context final : public RefCounted {
   ~Context() override;
   void free_id_locked(ObjectId id) IOMMUFD_REQUIRES(mu_);
 
+  // Tells the watcher when `id` is a HWPT.
+  void announce_destroy(ObjectId id) IOMMUFD_EXCLUDES(mu_);
+
   iommu::Platform& platform_;
+  ContextWatcher* watcher_ = nullptr;
   Mutex mu_{LockRank::kObjectTable};
   std::vector<Slot> slots_ IOMMUFD_GUARDED_BY(mu_);  // index = id - 1
   std::vector<u32> free_ IOMMUFD_GUARDED_BY(mu_);    // min-heap of free indexes below slots_.size()

@@ -74,6 +74,7 @@ Result<ObjectId> Device::change(Change how, Pasid pasid, ObjectId pt_id) {
   Use<Object> target = std::move(*found);
   const bool replacing = how == Change::kReplace;
   std::vector<Use<HwptPaging>> old;
+  if (replacing && ctx_.watcher() != nullptr) ctx_.watcher()->before_detach(ctx_);
   const auto finish = [&](Result<ObjectId> result) {
     for (Use<HwptPaging>& use : old) let_go(ctx_, std::move(use));
     return result;
@@ -98,7 +99,10 @@ Result<ObjectId> Device::change(Change how, Pasid pasid, ObjectId pt_id) {
                 {"pt_id", std::to_underlying(pt_id), "must be an IOAS or a HWPT", "iommufd-core 5.4 row 4"});
 }
 
-void Device::detach(Pasid pasid) { let_go(ctx_, group_->detach(*this, pasid)); }
+void Device::detach(Pasid pasid) {
+  if (ctx_.watcher() != nullptr) ctx_.watcher()->before_detach(ctx_);
+  let_go(ctx_, group_->detach(*this, pasid));
+}
 
 bool Device::is_attached(Pasid pasid) { return group_->is_attached(*this, pasid); }
 

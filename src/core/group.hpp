@@ -8,6 +8,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/ref.hpp"
@@ -37,6 +38,9 @@ class Group final : public RefCounted {
 
   // The highest PASID at which `device` is attached: the RID comes last.
   [[nodiscard]] std::optional<Pasid> last_pasid_of(const Device& device) IOMMUFD_EXCLUDES(mu_);
+
+  // Enters who is attached to the HWPTs of `hwpts`. Errors: kBusy (until the deadline).
+  Result<void> snapshot(Deadline deadline, std::span<HwptSnapshot> hwpts) IOMMUFD_EXCLUDES(mu_);
 
   // Devices bound through it; guarded by the context's table lock.
   void join() { ++devices_; }

@@ -121,6 +121,9 @@ class Ioas final : public Object, private mem::RevocableSpace::Mapper {
   Result<void> add_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
   void remove_hwpt(HwptPaging& hwpt) IOMMUFD_EXCLUDES(hwpt_mu_);
 
+  // Adds a snapshot of each HWPT, without its devices. Errors: kBusy (until the deadline).
+  Result<void> snapshot(Deadline deadline, std::vector<HwptSnapshot>& out) IOMMUFD_EXCLUDES(hwpt_mu_, domains_mu_);
+
   // For IoasAccess (access.hpp, spec 4.6). The access holds a use of the IOAS while it is added.
   // Errors: kBusy (too many), kAddrInUse (alignment).
   Result<void> add_access(IoasAccess& access) IOMMUFD_EXCLUDES(domains_mu_, iova_mu_);

@@ -38,6 +38,7 @@ class Domain {
 
   [[nodiscard]] bool can_track_dirty() const { return tracking_.load() != DirtyTracking::kUnsupported; }
   [[nodiscard]] bool tracks_dirty() const { return tracking_.load(std::memory_order_acquire) == DirtyTracking::kOn; }
+  [[nodiscard]] DirtyTracking dirty_tracking() const { return tracking_.load(std::memory_order_acquire); }
   // Pre: can_track_dirty(), and `tracking` is kOff or kOn. Transactions that run already may not notice: wait for them.
   void set_dirty_tracking(DirtyTracking tracking) { tracking_.store(tracking, std::memory_order_release); }
   // Reports the dirty items of a range; `gather` receives what to flush.
