@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <memory>
 #include <optional>
 
@@ -47,6 +48,8 @@ Options:
   --selftest            Serve IOMMU_TEST_CMD on /dev/iommu, the mock devices of Linux's iommufd
                         selftests. Default: off, and the command is ENOTTY.
   --explain             Say on stderr, for each failing ioctl, which rule failed.
+  --dump-tables DIR     Write every page table to DIR, an empty directory, as it was when it ended:
+                        as a tree, as JSON, and as raw pages (docs/dump.md). Default: do not.
   -h, --help            Print this.
 
 Exit status: that of PROGRAM (or death by the same signal), or
@@ -66,6 +69,7 @@ Examples:
   iommufd-user run -d edu -- ./my_driver     run a program with one device behind an IOMMU
   iommufd-user run --help                    all options of run
   iommufd-user devices                       the models and their keys
+  iommufd-user dump 1234                     page tables of a running program
   iommufd-user doctor                        what this machine offers, and what is missing
 )";
 
@@ -79,6 +83,7 @@ class RunFormatter final : public CLI::Formatter {
 struct RunTexts {
   std::vector<std::string> devices;
   std::string caps = "all", memlock = "real", phys = "fragmented", pin = "auto", paths = "auto", host = "all";
+  std::string dump_tables;
   bool noiommu = false, selftest = false, explain = false;
   std::optional<u64> seed_dma_fault;
 };
@@ -94,6 +99,7 @@ void add_run_options(CLI::App& run, RunTexts& t) {
   run.add_option("--paths", t.paths);
   run.add_flag("--selftest", t.selftest);
   run.add_flag("--explain", t.explain);
+  run.add_option("--dump-tables", t.dump_tables);
   // Not in the help: for tests.
   run.add_option("--seed-dma-fault", t.seed_dma_fault);
   run.add_option("--host", t.host);
@@ -104,7 +110,7 @@ Answer wrong(std::string_view command, std::string_view what) {
   return {run::kExitRunFailed, fmt::format("{0}: {1}\nTry '{0} --help'.\n", name, what)};
 }
 
-constexpr std::array<std::string_view, 3> kCommands{"run", "devices", "doctor"};
+constexpr std::array<std::string_view, 4> kCommands{"run", "dump", "devices", "doctor"};
 
 // CLI11 knows that something was not expected; the user wants to know what was meant.
 std::string unexpected_argument(const CLI::App& app, const std::string& argument) {
@@ -176,7 +182,32 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   if (program.empty()) {
     return wrong("run", "no program is given; write it behind --: iommufd-user run -d edu -- PROGRAM [ARGS...]");
   }
+  command.dump_tables = t.dump_tables;
   o.argv = std::move(program);
+  return command;
+}
+
+// `dump` as given.
+struct DumpTexts {
+  std::string pid, out;
+  bool json = false;
+};
+
+void add_dump_options(CLI::App& dump, DumpTexts& t) {
+  dump.add_option("PID", t.pid, "Process of `iommufd-user run`, or of a program under it")->required();
+  dump.add_option("--out", t.out, "Write trees, JSON and raw pages to this empty directory; default: print the trees");
+  dump.add_flag("--json", t.json, "Print JSON");
+}
+
+Command make_dump_command(const DumpTexts& t) {
+  DumpCommand command;
+  const char* end = t.pid.data() + t.pid.size();
+  if (const auto parsed = std::from_chars(t.pid.data(), end, command.pid);
+      parsed.ec != std::errc{} || parsed.ptr != end || command.pid <= 0)
+    return wrong("dump", fmt::format("PID '{}': must be the number of a process", t.pid));
+  if (t.json && !t.out.empty()) return wrong("dump", "--json prints, --out writes files (JSON among them): choose one");
+  command.out = t.out;
+  command.json = t.json ? DumpCommand::Json::kYes : DumpCommand::Json::kNo;
   return command;
 }
 
@@ -199,6 +230,9 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   CLI::App* run =
       app.add_subcommand("run", "Run a program that sees /dev/iommu and the devices of a simulated machine");
   add_run_options(*run, texts);
+  DumpTexts dump_texts;
+  CLI::App* dump = app.add_subcommand("dump", "Print or write the page tables of a running program");
+  add_dump_options(*dump, dump_texts);
   const CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys");
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");
 
@@ -214,8 +248,9 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   }
   if (run->parsed()) return make_run_command(texts, std::move(program));
   if (separator != arguments.end()) {
-    return wrong(devices->parsed() ? "devices" : "doctor", "takes no program");
+    return wrong(app.get_subcommands().front()->get_name(), "takes no program");
   }
+  if (dump->parsed()) return make_dump_command(dump_texts);
   if (devices->parsed()) return DevicesCommand{};
   return DoctorCommand{};
 }

@@ -17,6 +17,13 @@ inline constexpr const char* kVersion = "0.1.0";
 struct RunCommand {
   machine::MachineSpec machine;  // every device has an address
   run::Options options;
+  std::string dump_tables;  // a directory; empty: none
+};
+struct DumpCommand {
+  enum class Json : u8 { kNo, kYes };
+  int pid = 0;
+  std::string out;  // a directory; empty: print
+  Json json = Json::kNo;
 };
 struct DevicesCommand {};
 struct DoctorCommand {};
@@ -26,7 +33,7 @@ struct Answer {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, DevicesCommand, DoctorCommand, Answer>;
+using Command = std::variant<RunCommand, DumpCommand, DevicesCommand, DoctorCommand, Answer>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(const std::vector<std::string>& arguments);

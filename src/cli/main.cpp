@@ -6,12 +6,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <utility>
 #include <variant>
 
 #include "cli/command_line.hpp"
 #include "cli/devices.hpp"
 #include "cli/doctor.hpp"
+#include "cli/dump.hpp"
+#include "dump/directory.hpp"
 #include "run/machine_service.hpp"
 #include "run/run.hpp"
 
@@ -30,6 +33,8 @@ int execute(const Answer& answer) {
 
 int execute(const DevicesCommand&) { return print(stdout, describe_devices(), 0); }
 
+int execute(const DumpCommand& command) { return execute_dump(command); }
+
 int execute(const DoctorCommand&) {
   const bool colours = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
   const auto report = examine_machine();
@@ -38,12 +43,21 @@ int execute(const DoctorCommand&) {
 
 int execute(const RunCommand& command) {
   return run::run(command.options, [&]() -> Result<std::unique_ptr<run::Service>> {
+    std::optional<dump::Directory> dump_tables;
+    if (!command.dump_tables.empty()) {
+      auto directory = dump::Directory::open(command.dump_tables);
+      if (!directory) {
+        fmt::print(stderr, "iommufd-user run: --dump-tables {}\n", directory.error());
+        return Err(Errno::kInval);
+      }
+      dump_tables = *std::move(directory);
+    }
     auto machine = machine::Machine::create(command.machine);
     if (!machine) {
       fmt::print(stderr, "iommufd-user run: {}\n", machine.error());
       return Err(Errno::kInval);
     }
-    return run::make_machine_service(*std::move(machine));
+    return run::make_machine_service(*std::move(machine), std::move(dump_tables));
   });
 }
 

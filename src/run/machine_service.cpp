@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 
+#include "dump/recorder.hpp"
 #include "ioctl/iommu_file.hpp"
 #include "ioctl/vfio_device_file.hpp"
 #include "run/sysfs.hpp"
@@ -92,16 +94,26 @@ PathTree describe(machine::Machine& machine, FaultPlans* faults) {
 
 class MachineService final : public Service {
  public:
-  explicit MachineService(std::unique_ptr<machine::Machine> machine)
-      : machine_(std::move(machine)), tree_(describe(*machine_, faults())) {}
+  MachineService(std::unique_ptr<machine::Machine> machine, std::optional<dump::Directory> dump_tables)
+      : machine_(std::move(machine)), tree_(describe(*machine_, faults())), recorder_(std::move(dump_tables)) {}
+  ~MachineService() override { recorder_.write_index(); }
 
   const PathTree& tree() override { return tree_; }
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
-    if (opener == kIommuOpener)
-      return Ref<ioctl::File>(make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest()));
+    if (opener == kIommuOpener) {
+      auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest());
+      recorder_.watch(*file->context());
+      return Ref<ioctl::File>(std::move(file));
+    }
     return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
   }
+
+  Result<std::vector<dump::OutputFile>> dump(dump::Form form) override {
+    constexpr auto kPatience = std::chrono::seconds(2);
+    return dump::render(form, IOMMUFD_TRY(recorder_.look(std::chrono::steady_clock::now() + kPatience)));
+  }
+  void program_ended() override { recorder_.write_index(); }
 
   FaultPlans* faults() override { return machine_->selftest() != nullptr ? &faults_ : nullptr; }
 
@@ -114,12 +126,14 @@ class MachineService final : public Service {
   const std::unique_ptr<machine::Machine> machine_;
   FaultPlans faults_;
   const PathTree tree_;
+  dump::Recorder recorder_;
 };
 
 }  // namespace
 
-std::unique_ptr<Service> make_machine_service(std::unique_ptr<machine::Machine> machine) {
-  return std::make_unique<MachineService>(std::move(machine));
+std::unique_ptr<Service> make_machine_service(std::unique_ptr<machine::Machine> machine,
+                                              std::optional<dump::Directory> dump_tables) {
+  return std::make_unique<MachineService>(std::move(machine), std::move(dump_tables));
 }
 
 }  // namespace iommufd::run

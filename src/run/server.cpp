@@ -18,6 +18,7 @@
 #include "base/sys.hpp"
 #include "run/control.hpp"
 #include "run/dispatcher.hpp"
+#include "run/dump_socket.hpp"
 #include "run/inject.hpp"
 #include "run/message.hpp"
 #include "run/program.hpp"
@@ -84,7 +85,7 @@ class Server {
  private:
   Result<void> start_client(const sigset_t& client_mask);
   Result<void> serve_client();
-  void loop(Receivers& receivers, FileTable& files);
+  void loop(Receivers& receivers, FileTable& files, DumpSocket& dumps);
   void reap(FileTable& files);
   void client_ended(int status, FileTable& files);
   void from_front();
@@ -93,6 +94,7 @@ class Server {
   [[nodiscard]] bool client_running() const { return client_ > 0; }
 
   const Options& options_;
+  const pid_t front_pid_ = ::getppid();
   Fd front_;
   Fd client_socket_;
   Fd signals_;
@@ -168,7 +170,8 @@ Result<void> Server::serve_client() {
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));
   service_->start();
   receivers->start();
-  loop(*receivers, *files);
+  DumpSocket dumps(*service_, front_pid_);
+  loop(*receivers, *files, dumps);
   // A thread that is still in a call (of a process that is gone) uses all of this: leave it as it is then.
   if (!receivers->stop()) {
     view_.reset();
@@ -178,20 +181,23 @@ Result<void> Server::serve_client() {
   return {};
 }
 
-void Server::loop(Receivers& receivers, FileTable& files) {
+void Server::loop(Receivers& receivers, FileTable& files, DumpSocket& dumps) {
   bool looking = false, lingering = false;
   while (!childless_) {
-    std::array<pollfd, 5> fds{{{front_.get(), POLLIN, 0},
+    std::array<pollfd, 7> fds{{{front_.get(), POLLIN, 0},
                                {client_socket_.get(), POLLIN, 0},
                                {signals_.get(), POLLIN, 0},
                                {files.wait_fd(), POLLIN, 0},
-                               {receivers.wake_fd(), POLLIN, 0}}};
+                               {receivers.wake_fd(), POLLIN, 0},
+                               {dumps.wait_fd(0), POLLIN, 0},
+                               {dumps.wait_fd(1), POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), looking || reap_again_ ? static_cast<int>(Receivers::kTick.count()) : -1) < 0)
       continue;
     if (fds[1].revents != 0) from_client();
     if (fds[2].revents != 0 || reap_again_) reap(files);
     if (fds[0].revents != 0) from_front();
     if (fds[3].revents != 0) files.drain();
+    if (fds[5].revents != 0 || fds[6].revents != 0) dumps.start();
     if (looking || fds[4].revents != 0) looking = receivers.look();
     if (!client_running() && !childless_ && !lingering) {
       // Processes that PROGRAM left behind go on; who waits for the end of our stderr must not wait for them.
@@ -250,6 +256,7 @@ void Server::client_ended(int status, FileTable& files) {
   client_ = -1;
   if (client_socket_.valid()) from_client();
   files.drain();  // what PROGRAM left open is closed, and reported on, before its end is known
+  service_->program_ended();
   if (start_failure_ != 0) {
     tell_front(Kind::kFailed, start_failure_);
   } else if (WIFSIGNALED(status)) {

@@ -6,9 +6,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/ref.hpp"
 #include "base/result.hpp"
+#include "dump/files.hpp"
 #include "ioctl/file.hpp"
 #include "run/fault_plans.hpp"
 #include "run/path_tree.hpp"
@@ -33,6 +35,11 @@ class Service {
 
   // What the client asked to fail; null when it cannot ask.
   virtual FaultPlans* faults() { return nullptr; }
+
+  // What `iommufd-user dump` asks for; called by a thread of its own. Errors: kBusy; kNoSys when there are no tables.
+  virtual Result<std::vector<dump::OutputFile>> dump(dump::Form /*form*/) { return Err(Errno::kNoSys); }
+  // PROGRAM has ended, and what it had open is closed. Processes that it left behind may go on.
+  virtual void program_ended() {}
 
   // A request of the client arrived; a poller of doorbells may take a look (it costs every request: be quick).
   virtual void activity() {}

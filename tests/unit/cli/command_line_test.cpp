@@ -115,7 +115,7 @@ TEST(CommandLine, a_missing_program_is_told_where_to_stand) {
 }
 
 TEST(CommandLine, unknown_words_are_named) {
-  EXPECT_THAT(refusal_of({}), HasSubstr("name a command: run, devices, doctor"));
+  EXPECT_THAT(refusal_of({}), HasSubstr("name a command: run, dump, devices, doctor"));
   EXPECT_THAT(refusal_of({"rum", "--", "p"}),
               AllOf(HasSubstr("unknown command 'rum'"), HasSubstr("did you mean 'run'?")));
   EXPECT_THAT(refusal_of({"--frobnicate"}), HasSubstr("unknown option '--frobnicate'"));
@@ -127,6 +127,21 @@ TEST(CommandLine, unknown_words_are_named) {
   EXPECT_THAT(refusal_of({"doctor", "now"}), HasSubstr("'now'"));
   EXPECT_THAT(refusal_of({"run", "-d"}), HasSubstr("--device"));
   EXPECT_THAT(refusal_of({"run", "--seed-dma-fault=x", "--", "p"}), HasSubstr("--seed-dma-fault"));
+}
+
+TEST(CommandLine, dump_takes_a_process_and_says_where_to) {
+  const auto plain = std::get<DumpCommand>(parse({"dump", "1234"}));
+  EXPECT_EQ(plain.pid, 1234);
+  EXPECT_EQ(plain.out, "");
+  EXPECT_EQ(plain.json, DumpCommand::Json::kNo);
+  EXPECT_EQ(std::get<DumpCommand>(parse({"dump", "1", "--json"})).json, DumpCommand::Json::kYes);
+  EXPECT_EQ(std::get<DumpCommand>(parse({"dump", "--out", "d", "1"})).out, "d");
+  EXPECT_EQ(run_of({"run", "--dump-tables=d", "--", "p"}).dump_tables, "d");
+  for (const char* pid : {"x", "0", "12x", "99999999999"})
+    EXPECT_THAT(refusal_of({"dump", pid}), HasSubstr("must be the number of a process")) << pid;
+  EXPECT_THAT(refusal_of({"dump"}), HasSubstr("PID"));
+  EXPECT_THAT(refusal_of({"dump", "1", "--json", "--out", "d"}), HasSubstr("choose one"));
+  EXPECT_THAT(refusal_of({"dump", "1", "--", "p"}), HasSubstr("takes no program"));
 }
 
 TEST(CommandLine, other_commands_are_chosen) {
@@ -146,7 +161,7 @@ TEST(CommandLine, version_and_help_are_answered_on_stdout) {
 TEST(CommandLine, the_help_of_run_has_every_option_but_those_for_tests) {
   const std::string help = std::get<Answer>(parse({"run", "--help"})).text;
   for (const char* name : {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin",
-                           "--paths", "--selftest", "--explain", "125", "126", "127", "Examples:"}) {
+                           "--paths", "--selftest", "--explain", "--dump-tables", "125", "126", "127", "Examples:"}) {
     EXPECT_THAT(help, HasSubstr(name));
   }
   EXPECT_THAT(help, Not(HasSubstr("--seed-dma-fault")));
