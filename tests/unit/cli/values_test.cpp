@@ -72,7 +72,8 @@ TEST(ParseDevice, says_what_an_address_looks_like) {
 TEST(ParseDevice, checks_values_with_the_model) {
   EXPECT_THAT(error_of(parse_device("edu,dma_mask=99")), AllOf(HasSubstr("dma_mask=99"), HasSubstr("12 to 64")));
   EXPECT_THAT(error_of(parse_device("edu,mmap=maybe")), HasSubstr("mmap=maybe"));
-  EXPECT_THAT(error_of(parse_device("edu,iommu=arm")), HasSubstr("iommu=arm is none of amd, amd-v2, vtd, vtd-s1, riscv, smmuv3, none"));
+  EXPECT_THAT(error_of(parse_device("edu,iommu=arm")),
+              HasSubstr("iommu=arm is none of amd, amd-v2, vtd, vtd-s1, riscv, smmuv3, none"));
 }
 
 TEST(ParseSize, takes_bytes_and_powers_of_1024) {
