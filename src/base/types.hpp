@@ -87,6 +87,10 @@ struct IovaRange {
 
 constexpr u64 align_down(u64 v, u64 a) { return v & ~(a - 1); }
 constexpr bool is_aligned(u64 v, u64 a) { return (v & (a - 1)) == 0; }
+// Bits above `bits` become copies of the highest one below. Pre: 0 < bits <= 64.
+constexpr u64 sign_extend(u64 v, unsigned bits) {
+  return static_cast<u64>(static_cast<s64>(v << (64 - bits)) >> (64 - bits));
+}
 constexpr u64 div_round_up(u64 v, u64 d) { return v / d + (v % d != 0 ? 1 : 0); }
 
 }  // namespace iommufd

@@ -284,8 +284,7 @@ void PageTable<F>::visit_tables(const std::function<void(const TableView&)>& vis
     if (F::kind(item, table.level) != EntryKind::kTable) continue;
     const PhysAddr address{F::table_address(item)};
     u64 iova = table.iova + i * item_size<F>(table.level);
-    if (has_feature<F, Feature::kSignExtend>(storage_.features()) && iova >> (va_bits_ - 1) != 0)
-      iova |= ~u64{0} << (va_bits_ - 1);
+    if (has_feature<F, Feature::kSignExtend>(storage_.features())) iova = sign_extend(iova, va_bits_);
     visit_tables(visit, {address, table.level - 1, iova, {storage_.items(address.raw()), kTableItems<F>}});
   }
 }

@@ -60,10 +60,7 @@ void SnapshotReader::read(Visitor& visitor) {
 }
 
 u64 SnapshotReader::extend(u64 iova) const {
-  const unsigned bits = snapshot_.table.va_bits;
-  if (snapshot_.table.extension == AddressExtension::kZero || bits == 0 || bits >= 64) return iova;
-  const u64 sign = u64{1} << (bits - 1);
-  return (iova & sign) != 0 ? iova | ~(sign - 1) : iova;
+  return snapshot_.table.extension == AddressExtension::kSign ? sign_extend(iova, snapshot_.table.va_bits) : iova;
 }
 
 void SnapshotReader::read_table(std::size_t index, u64 iova, Access access, const Place& from) {
