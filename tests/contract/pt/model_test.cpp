@@ -220,7 +220,7 @@ class RandomRun {
     return it->first + below(it->second.size);
   }
 
-  // Translations stay, whatever the cut makes of the entry. A 512 GiB entry in 4 KiB pieces is three tables, not more.
+  // Translations stay, whatever the cut makes of the entry.
   void cut() {
     const u64 smallest = rig_.table->pgsize_bitmap() & -rig_.table->pgsize_bitmap();
     const u64 at = align_down(pick_mapped(), below(4) == 0 ? u64{1} << 21 : smallest);

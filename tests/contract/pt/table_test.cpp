@@ -404,5 +404,47 @@ TYPED_TEST(PtTable, tables_report_where_they_are) {
   });
 }
 
+TYPED_TEST(PtTable, cut_refuses_what_no_entry_can_begin_at) {
+  on_each_config<TypeParam>([](auto& rig) {
+    const u64 smallest = rig.table->pgsize_bitmap() & -rig.table->pgsize_bitmap();
+    Gather gather(*rig.arena);
+    EXPECT_EQ(error_of(rig.table->cut(Iova{smallest / 2}, gather)), Errno::kInval);
+    EXPECT_EQ(error_of(rig.table->cut(Iova{rig.table->aperture().last - smallest + 1}, gather)), Errno{0});
+    gather.free();
+  });
+}
+
+// Hardware without 2 MiB pages: a cut of 1 GiB fills 512 tables. Whichever of them there is no memory for, nothing changes.
+TEST(PtCut, passes_a_level_that_holds_no_leaves) {
+  constexpr u64 k1G = u64{1} << 30;
+  Rig<VtdSecondStage> rig({.name = "no 2 MiB", .top_level = 3, .va_bits = 48, .page_sizes = k1G | kPageSize});
+  ASSERT_TRUE(rig.map(k1G, 2 * k1G, k1G));
+  ASSERT_EQ(error_of(rig.table->set_dirty(Iova{k1G + 5})), Errno{0});
+  const auto cut = [&] {
+    Gather gather(*rig.arena);
+    const Errno e = error_of(rig.table->cut(Iova{k1G + kPageSize}, gather));
+    gather.free();
+    return e;
+  };
+  const u64 before = rig.arena->pages_in_use();
+  for (const u64 nth : {1u, 2u, 3u, 300u, 513u}) {
+    fault::arm(nth);
+    EXPECT_EQ(cut(), Errno::kNoMem) << nth;
+    EXPECT_EQ(fault::disarm(), 0u);
+    EXPECT_EQ(rig.arena->pages_in_use(), before);
+    EXPECT_EQ(rig.lookup(k1G + 0x123), (Translation{PhysAddr{2 * k1G + 0x123}, Access::kReadWrite, k1G - 0x123}));
+  }
+  EXPECT_EQ(cut(), Errno{0});
+  EXPECT_EQ(rig.arena->pages_in_use(), before + 513);
+  u64 dirty = 0;
+  rig.table->for_each_table([&](const TableView& t) {
+    if (t.level == 0) dirty += static_cast<u64>(std::ranges::count_if(t.items, VtdSecondStage::is_dirty));
+  });
+  EXPECT_EQ(dirty, k1G / kPageSize);
+  for (u64 at = 0; at < k1G; at += kPageSize)
+    ASSERT_EQ(rig.lookup(k1G + at), (Translation{PhysAddr{2 * k1G + at}, Access::kReadWrite, kPageSize}));
+  EXPECT_EQ(rig.unmap(k1G, k1G), k1G);
+}
+
 }  // namespace
 }  // namespace iommufd::pt::test
