@@ -34,8 +34,7 @@ class Rig {
   explicit Rig(iommu::Kind kind, Memory memory = Memory::kPromised)
       : platform_(std::move(iommu::Platform::create({})).value()),
         instance_(kind, "iommu0", platform_->tables()),
-        port_("0000:01:00.0", kind == iommu::Kind::kNone ? iommu::Translation::kNone : iommu::Translation::kIommu,
-              platform_->phys(), nullptr),
+        port_("0000:01:00.0", kind == iommu::Kind::kNone ? nullptr : &instance_, platform_->phys(), nullptr),
         physical_{"0000:01:00.0", kind == iommu::Kind::kNone ? nullptr : &instance_, &port_, 0, {}},
         ctx_(make_ref<core::Context>(*platform_, core::LimitMode::kUser)) {
     port_.set_bus_master(true);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Shared by the parts of Ioas. Teardown is what an unmap takes out of page tables and pins: given back at the end of its
-// life, once no DMA that began before can still reach it.
+// life. The devices behind IOMMUs are done with it (Domain::unmap); those without one, and walks of tables, are waited for.
 #pragma once
 
 #include <vector>
@@ -25,8 +25,8 @@ struct Ioas::Teardown {
   Teardown& operator=(const Teardown&) = delete;
   ~Teardown() {
     if (!frames.empty()) {
-      frames.give_back();  // waits for DMA
-    } else if (!gather.empty()) {
+      frames.give_back();  // waits
+    } else if (gather.tables() != 0) {
       platform.phys().barrier().wait();
     }
     gather.free();

@@ -9,6 +9,15 @@
 namespace iommufd::core {
 namespace {
 
+// Declared before the locks: what was cleaned is flushed when they are released.
+struct Flush {
+  iommu::Domain& domain;
+  pt::Gather gather{domain.arena()};
+  ~Flush() {
+    if (gather.has_range()) domain.flush(gather.range());
+  }
+};
+
 struct NoSink final : pt::DirtySink {
   void dirty(Iova, u64) override {}
 };
@@ -18,7 +27,7 @@ struct NoSink final : pt::DirtySink {
 void Ioas::set_dirty_tracking(iommu::Domain& domain, iommu::DirtyTracking tracking) {
   if (tracking == iommu::DirtyTracking::kOn) {
     NoSink nobody;
-    Teardown flush(platform_);
+    Flush flush{domain};
     const ReadLock domains_lock(domains_mu_);
     const MutexLock iova_lock(iova_mu_);
     for (const auto [start, last, area] : areas_) {
@@ -27,12 +36,10 @@ void Ioas::set_dirty_tracking(iommu::Domain& domain, iommu::DirtyTracking tracki
     }
   }
   domain.set_dirty_tracking(tracking);
-  // What a device writes after the answer is recorded.
-  platform_.phys().barrier().wait();
 }
 
 Ioas::Walk Ioas::read_dirty(iommu::Domain& domain, u64 start, u64 last, pt::DirtyMode mode, pt::DirtySink& sink) {
-  Teardown flush(platform_);
+  Flush flush{domain};
   const ReadLock domains_lock(domains_mu_);
   const MutexLock iova_lock(iova_mu_);
   for (u64 at = start;;) {

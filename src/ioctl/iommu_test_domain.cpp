@@ -99,7 +99,7 @@ Result<void> test_dirty(const TestCall& t) {
   args.out_nr_dirty = 0;
   for (u64 i = 0; i < bits; ++i) {
     if ((bitmap[i / 8] & static_cast<std::byte>(1u << (i % 8))) == std::byte{0}) continue;
-    const mem::DmaBarrier::Transaction walking(t.world.platform().phys().barrier(), t.world.walker());
+    const mem::DmaEpoch::Transaction walking(t.world.walker());
     // What is not mapped stays clean, and counts.
     static_cast<void>(domain.table().set_dirty(Iova{args.iova + i * args.page_size}));
     ++args.out_nr_dirty;

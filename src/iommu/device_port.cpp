@@ -6,18 +6,103 @@
 #include <vector>
 
 #include "base/assert.hpp"
+#include "iommu/instance.hpp"
 
 namespace iommufd::iommu {
 
-DevicePort::DevicePort(std::string name, Translation translation, mem::PhysicalMemory& phys, FaultObserver* observer)
-    : name_(std::move(name)), translation_(translation), phys_(phys), observer_(observer) {
-  IOMMUFD_ASSERT(phys_.barrier().add(slot_));
+// The translations of one transaction. What it knows of an item it keeps until it leaves the item.
+class DevicePort::Walker {
+ public:
+  Walker(DevicePort& port, Access access)
+      : port_(port),
+        access_(access),
+        generation_(port.iotlb_.generation()),
+        domain_(port.domain_.load(std::memory_order_acquire)) {
+    records_writes_ = access == Access::kWrite && domain_ != nullptr && domain_->tracks_dirty();
+  }
+  ~Walker() { port_.iotlb_.count(hits_, misses_, walks_); }
+  Walker(const Walker&) = delete;
+  Walker& operator=(const Walker&) = delete;
+
+  [[nodiscard]] Access access() const { return access_; }
+  // Errors: kFault, with the reason.
+  Result<PhysAddr> translate(u64 addr, FaultReason& reason) {
+    if (addr - item_.start >= size_) {
+      IOMMUFD_TRY(enter(addr, reason));
+    }
+    return advance(item_.pa, addr - item_.start);
+  }
+
+ private:
+  Result<void> enter(u64 addr, FaultReason& reason) {
+    reason = FaultReason::kBlocked;
+    if (domain_ == nullptr) return Err(Errno::kFault);
+    std::optional<Iotlb::Entry> item = port_.iotlb_.find(addr);
+    const bool known = item.has_value();
+    known ? ++hits_ : ++misses_;
+    reason = FaultReason::kNotPresent;
+    if (!known) item = walk(addr);
+    if (!item) return Err(Errno::kFault);
+    reason = access_ == Access::kRead ? FaultReason::kNoReadAccess : FaultReason::kNoWriteAccess;
+    if (!allows(item->access, access_)) return Err(Errno::kFault);
+    // The bit first, then the data: whoever clears it waits for transactions, so it never finds one without the other.
+    const bool record = records_writes_ && !item->dirty;
+    if (record) {
+      reason = FaultReason::kNotPresent;
+      ++walks_;
+      if (!domain_->record_write(Iova{addr})) return Err(Errno::kFault);
+      item->dirty = true;
+    }
+    if (!known || record) port_.iotlb_.insert(generation_, *item);
+    item_ = *item;
+    size_ = u64{1} << item->lg2;
+    return {};
+  }
+
+  std::optional<Iotlb::Entry> walk(u64 addr) {
+    ++walks_;
+    const std::optional<pt::Translation> t = domain_->lookup(Iova{addr});
+    if (!t) return std::nullopt;
+    const u64 offset = addr & ((u64{1} << t->item_lg2) - 1);
+    return Iotlb::Entry{addr - offset, PhysAddr{t->pa.raw() - offset}, t->item_lg2, t->access, false};
+  }
+
+  DevicePort& port_;
+  const Access access_;
+  const u64 generation_;  // older than domain_, so that nothing of a domain that was left is entered
+  Domain* const domain_;
+  bool records_writes_ = false;
+  Iotlb::Entry item_{};
+  u64 size_ = 0;  // of item_, bytes; 0: there is none yet
+  u64 hits_ = 0;
+  u64 misses_ = 0;
+  u64 walks_ = 0;
+};
+
+DevicePort::DevicePort(std::string name, Instance* iommu, mem::PhysicalMemory& phys, FaultObserver* observer)
+    : name_(std::move(name)), iommu_(iommu), phys_(phys), observer_(observer) {
+  if (iommu_ != nullptr) {
+    iommu_->add_port(*this);
+  } else {
+    phys_.barrier().add(epoch_);
+  }
 }
 
+// Whoever changes one of the two domains meanwhile finds the port by domain_ or, looking later, by leaving_.
 void DevicePort::attach(Domain* domain) {
-  IOMMUFD_ASSERT(translation_ == Translation::kIommu);
-  domain_.store(domain, std::memory_order_release);
-  phys_.barrier().wait();
+  IOMMUFD_ASSERT(iommu_ != nullptr);
+  leaving_.store(domain_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  domain_.store(domain, std::memory_order_seq_cst);
+  iotlb_.invalidate_all();
+  mem::DmaEpoch::full_fence();
+  epoch_.wait();
+  leaving_.store(nullptr, std::memory_order_release);
+}
+
+void DevicePort::flush(const Domain& domain, IovaRange range) {
+  if (domain_.load(std::memory_order_seq_cst) != &domain && leaving_.load(std::memory_order_seq_cst) != &domain) return;
+  iotlb_.invalidate(range);
+  epoch_.wait();
 }
 
 Err DevicePort::fault(u64 addr, Access access, FaultReason reason) const {
@@ -26,26 +111,11 @@ Err DevicePort::fault(u64 addr, Access access, FaultReason reason) const {
 }
 
 // The memory behind `addr`, up to `length` bytes of it, within one page.
-Result<DevicePort::Target> DevicePort::locate(u64 addr, u64 length, Access access, FaultReason& reason) const {
+Result<DevicePort::Target> DevicePort::locate(Walker& walker, u64 addr, u64 length, FaultReason& reason) const {
   const u64 in_page = std::min(length, kPageSize - (addr & kPageMask));
-  PhysAddr pa{addr};
-  if (translation_ == Translation::kIommu) {
-    Domain* domain = domain_.load(std::memory_order_acquire);
-    reason = FaultReason::kBlocked;
-    if (domain == nullptr) return Err(Errno::kFault);
-    const std::optional<pt::Translation> t = domain->lookup(Iova{addr});
-    reason = FaultReason::kNotPresent;
-    if (!t) return Err(Errno::kFault);
-    reason = access == Access::kRead ? FaultReason::kNoReadAccess : FaultReason::kNoWriteAccess;
-    if (!allows(t->access, access)) return Err(Errno::kFault);
-    // The bit first, then the data: whoever clears it waits for transactions, so it never finds one without the other.
-    reason = FaultReason::kNotPresent;
-    if (access == Access::kWrite && domain->tracks_dirty() && !domain->record_write(Iova{addr}))
-      return Err(Errno::kFault);
-    pa = t->pa;
-  }
+  const PhysAddr pa = iommu_ == nullptr ? PhysAddr{addr} : IOMMUFD_TRY(walker.translate(addr, reason));
   const mem::PhysicalMemory::Location at = phys_.resolve(pa);
-  reason = translation_ == Translation::kIommu ? FaultReason::kMemoryGone : FaultReason::kNotPinned;
+  reason = iommu_ == nullptr ? FaultReason::kNotPinned : FaultReason::kMemoryGone;
   if (at.space == nullptr) return Err(Errno::kFault);
   return Target{at, in_page};
 }
@@ -53,17 +123,18 @@ Result<DevicePort::Target> DevicePort::locate(u64 addr, u64 length, Access acces
 template <class Byte>
 Result<void> DevicePort::transfer(u64 addr, std::span<Byte> buf, Access access) {
   if (!bus_master_.load(std::memory_order_acquire)) return fault(addr, access, FaultReason::kBusMasterOff);
-  const mem::DmaBarrier::Transaction in_flight(phys_.barrier(), slot_);
+  const mem::DmaEpoch::Transaction in_flight(epoch_);
+  Walker walker(*this, access);
   u64 done = 0;
   while (done < buf.size()) {
     // Pages that follow each other in one address space move in one copy.
     FaultReason reason{};
-    Result<Target> next = locate(addr + done, buf.size() - done, access, reason);
+    Result<Target> next = locate(walker, addr + done, buf.size() - done, reason);
     if (!next) return fault(addr + done, access, reason);
     Target piece = *next;
     std::optional<u64> stop_at;
     while (done + piece.length < buf.size()) {
-      next = locate(addr + done + piece.length, buf.size() - done - piece.length, access, reason);
+      next = locate(walker, addr + done + piece.length, buf.size() - done - piece.length, reason);
       if (!next) {
         stop_at = addr + done + piece.length;
         break;

@@ -32,19 +32,23 @@ class Domain {
   // All or nothing. Errors: those of pt::Table::map. `iova`, `pa` and `length` are multiples of the smallest page.
   // `gather` receives tables that large entries replaced.
   Result<void> map(Iova iova, PhysAddr pa, u64 length, Access access, pt::Gather& gather);
-  // Removes [iova, iova + length), every byte of which this domain maps in whole entries.
+  // Removes [iova, iova + length), every byte of which this domain maps in whole entries. When it returns, no device reaches what
+  // was mapped there through this domain any more. Never inside a DMA transaction.
   void unmap(Iova iova, u64 length, pt::Gather& gather);
   [[nodiscard]] std::optional<pt::Translation> lookup(Iova iova) const { return table_->lookup(iova); }
 
   [[nodiscard]] bool can_track_dirty() const { return tracking_.load() != DirtyTracking::kUnsupported; }
   [[nodiscard]] bool tracks_dirty() const { return tracking_.load(std::memory_order_acquire) == DirtyTracking::kOn; }
   [[nodiscard]] DirtyTracking dirty_tracking() const { return tracking_.load(std::memory_order_acquire); }
-  // Pre: can_track_dirty(), and `tracking` is kOff or kOn. Transactions that run already may not notice: wait for them.
-  void set_dirty_tracking(DirtyTracking tracking) { tracking_.store(tracking, std::memory_order_release); }
-  // Reports the dirty items of a range; `gather` receives what to flush.
+  // Pre: can_track_dirty(), and `tracking` is kOff or kOn. What a device writes after the call is recorded, or is not.
+  void set_dirty_tracking(DirtyTracking tracking);
+  // Reports the dirty items of a range; `gather` receives what to flush: until then a device may write without a trace.
   void read_dirty(Iova iova, u64 length, pt::DirtyMode mode, pt::DirtySink& sink, pt::Gather& gather);
   // A device is about to write at `iova`, inside its transaction. False when nothing translates it any more.
   [[nodiscard]] bool record_write(Iova iova) { return table_->record_write(iova).has_value(); }
+
+  // Devices forget what they know of the range, and transactions that began before end. Never inside one.
+  void flush(IovaRange range) const;
 
   [[nodiscard]] Instance& owner() const { return owner_; }
   [[nodiscard]] pt::TableArena& arena() const { return arena_; }

@@ -6,6 +6,7 @@
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
+#include "iommu/device_port.hpp"
 #include "pt/formats.hpp"
 
 namespace iommufd::iommu {
@@ -116,6 +117,18 @@ std::vector<IovaRange> Instance::reserved_regions() const {
     case Kind::kSmmuV3: return {kSoftwareMsi};
     default: return {kMsiWindow};
   }
+}
+
+void Instance::add_port(DevicePort& port) {
+  port.next_ = ports_.load(std::memory_order_relaxed);
+  ports_.store(&port, std::memory_order_release);
+}
+
+void Instance::flush(const Domain& domain, IovaRange range) {
+  DevicePort* port = ports_.load(std::memory_order_acquire);
+  if (port == nullptr) return;
+  mem::DmaEpoch::full_fence();
+  for (; port != nullptr; port = port->next_) port->flush(domain, range);
 }
 
 Result<void> Instance::claim_group(u32 group, const void* owner) {

@@ -5,6 +5,7 @@
 // Thread-safe. DMA ownership (which context owns a group) is guarded by mu_.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -44,6 +45,8 @@ struct UserData {
   std::function<Result<void>(std::span<std::byte>)> read;
 };
 
+class DevicePort;
+
 class Instance {
  public:
   // `name` as under /sys/class/iommu: "ivhd0", "dmar0".
@@ -71,6 +74,12 @@ class Instance {
   void release_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool owns_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
 
+  // A device that this IOMMU translates for. Pre: `port` outlives the use of the IOMMU, and nobody flushes meanwhile.
+  void add_port(DevicePort& port);
+  // Every device that `domain` translates for, or did a moment ago, forgets what it knows of the range and ends what it has
+  // begun there. With none of them busy it waits for nothing. Never inside a transaction.
+  void flush(const Domain& domain, IovaRange range);
+
  protected:
   [[nodiscard]] pt::TableArena& arena() const { return arena_; }
 
@@ -82,6 +91,7 @@ class Instance {
   const Kind kind_;
   const std::string name_;
   pt::TableArena& arena_;
+  std::atomic<DevicePort*> ports_{nullptr};  // the last one that came, first
   Mutex mu_{LockRank::kLeaf};
   std::map<u32, Claim> claims_ IOMMUFD_GUARDED_BY(mu_);
 };

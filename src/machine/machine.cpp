@@ -77,12 +77,11 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   const iommu::Kind iommu_kind = spec.iommu;
   const std::string name = spec.address->str();
   const bool behind = iommu_kind != iommu::Kind::kNone;
-  device->port = std::make_unique<iommu::DevicePort>(
-      name, behind ? iommu::Translation::kIommu : iommu::Translation::kNone, platform_->phys(), &faults_);
+  if (behind) device->physical.iommu = &instance(iommu_kind);
+  device->port = std::make_unique<iommu::DevicePort>(name, device->physical.iommu, platform_->phys(), &faults_);
   device->physical.name = name;
   device->physical.port = device->port.get();
   if (behind) {
-    device->physical.iommu = &instance(iommu_kind);
     device->physical.group_id = group_of(*device->physical.iommu, *spec.address);
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }

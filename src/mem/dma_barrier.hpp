@@ -1,45 +1,36 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Waiting for DMA in flight. A device touches memory only inside a Transaction; whoever has cleared a translation or
-// unpinned a frame calls wait(), and when it returns no transaction that began before the call is still running. With
-// idle devices it waits for nothing and writes nothing shared.
+// Waiting for DMA in flight. A device touches memory only inside a Transaction of its DmaEpoch; whoever has cleared a
+// translation or unpinned a frame waits for the devices that may have used it, and afterwards no transaction of theirs that
+// began before is still running. With idle devices nothing is waited for and nothing shared is written.
 //
-// How: every device counts its transactions by the parity of a global epoch. wait() advances the epoch and waits until
-// the counts of the old parity are zero. A transaction checks the epoch again after it has counted itself, so one that
-// is counted under the new parity began after the advance and sees what was cleared before it.
+// How: a device counts its transactions by the parity of an epoch of its own. wait() advances the epoch and waits until the
+// count of the old parity is zero. A transaction looks at the epoch again after it has counted itself, so one that is counted
+// under the new parity began after the advance and sees what was cleared before it.
 #pragma once
 
 #include <array>
 #include <atomic>
 
-#include "base/result.hpp"
 #include "base/sync.hpp"
 #include "base/types.hpp"
 
 namespace iommufd::mem {
 
-class DmaBarrier {
+// The transactions of one device. Thread-safe; a device may have several at once.
+class alignas(64) DmaEpoch {
  public:
-  // The counters of one device.
-  struct alignas(64) Slot {
-    std::array<std::atomic<u64>, 2> inflight{};
-  };
-  static constexpr std::size_t kMaxDevices = 1024;
-
-  DmaBarrier() = default;
-  DmaBarrier(const DmaBarrier&) = delete;
-  DmaBarrier& operator=(const DmaBarrier&) = delete;
-
-  // Registers a device's counters for the rest of the barrier's life. Errors: kNoSpc.
-  Result<void> add(Slot& slot) IOMMUFD_EXCLUDES(mu_);
+  DmaEpoch() = default;
+  DmaEpoch(const DmaEpoch&) = delete;
+  DmaEpoch& operator=(const DmaEpoch&) = delete;
 
   class Transaction {
    public:
-    Transaction(DmaBarrier& barrier, Slot& slot) {
+    explicit Transaction(DmaEpoch& device) {
       for (;;) {
-        const u64 epoch = barrier.epoch_.load(std::memory_order_seq_cst);
-        count_ = &slot.inflight[epoch & 1];
+        const u64 epoch = device.epoch_.load(std::memory_order_seq_cst);
+        count_ = &device.inflight_[epoch & 1];
         count_->fetch_add(1, std::memory_order_seq_cst);
-        if (barrier.epoch_.load(std::memory_order_seq_cst) == epoch) [[likely]]
+        if (device.epoch_.load(std::memory_order_seq_cst) == epoch) [[likely]]
           return;
         count_->fetch_sub(1, std::memory_order_release);
       }
@@ -52,37 +43,51 @@ class DmaBarrier {
     std::atomic<u64>* count_;
   };
 
-  // Never call it inside a Transaction of the same thread.
-  void wait() {
-    if (!quiet()) [[unlikely]]
+  // Returns when no transaction that began before is left. Pre: full_fence() since what they may have used was cleared; the
+  // thread is in no transaction of this device.
+  void wait() IOMMUFD_EXCLUDES(mu_) {
+    if (!idle()) [[unlikely]]
       wait_busy();
   }
-  // True when there is nothing to wait for.
-  [[nodiscard]] bool quiet() {
+  [[nodiscard]] bool idle() const {
+    return inflight_[0].load(std::memory_order_acquire) == 0 && inflight_[1].load(std::memory_order_acquire) == 0;
+  }
+  // Orders what was cleared before it and the look at devices after it, against a transaction's count and its lookups.
+  static void full_fence() {
 #if defined(__SANITIZE_THREAD__)
-    (void)epoch_.fetch_add(0, std::memory_order_seq_cst);  // the sanitizer does not know fences
+    static std::atomic<u64> order{0};  // the sanitizer does not know fences
+    order.fetch_add(1, std::memory_order_seq_cst);
 #else
     std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
-    return idle();
   }
 
  private:
-  [[nodiscard]] bool idle() const {
-    const std::size_t n = count_.load(std::memory_order_acquire);
-    for (std::size_t i = 0; i < n; ++i) {
-      const Slot* s = slots_[i].load(std::memory_order_relaxed);
-      if (s->inflight[0].load(std::memory_order_acquire) != 0 || s->inflight[1].load(std::memory_order_acquire) != 0)
-        return false;
-    }
-    return true;
-  }
+  friend class DmaBarrier;
   void wait_busy() IOMMUFD_EXCLUDES(mu_);
 
   std::atomic<u64> epoch_{0};
-  std::atomic<std::size_t> count_{0};
-  std::array<std::atomic<Slot*>, kMaxDevices> slots_{};
+  std::array<std::atomic<u64>, 2> inflight_{};
+  DmaEpoch* next_ = nullptr;  // in a barrier
   Mutex mu_{LockRank::kDma};  // one advance at a time
+};
+
+// Several devices to wait for. Thread-safe.
+class DmaBarrier {
+ public:
+  DmaBarrier() = default;
+  DmaBarrier(const DmaBarrier&) = delete;
+  DmaBarrier& operator=(const DmaBarrier&) = delete;
+
+  // Pre: `device` is in no barrier, has had no transaction, and outlives the use of this one; nobody waits meanwhile.
+  void add(DmaEpoch& device);
+  // Waits for every device. Never inside a transaction of one of them.
+  void wait();
+  // True when there is nothing to wait for.
+  [[nodiscard]] bool quiet() const;
+
+ private:
+  std::atomic<DmaEpoch*> first_{nullptr};
 };
 
 }  // namespace iommufd::mem

@@ -26,6 +26,7 @@ namespace iommufd::pt {
 struct Translation {
   PhysAddr pa;
   Access access = Access::kNone;  // what every level of the walk allows
+  u8 item_lg2 = 0;                // size of the item: one slot of a table, with accessed and dirty bits of its own
   u64 length = 0;                 // bytes from the looked-up address to the end of its entry, contiguous in both spaces
   friend bool operator==(const Translation&, const Translation&) = default;
 };

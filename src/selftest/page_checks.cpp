@@ -44,7 +44,7 @@ class PageKeys {
 
 }  // namespace
 
-Result<void> check_map(mem::PhysicalMemory& phys, mem::DmaBarrier::Slot& walker, const core::HwptPaging& hwpt, u64 iova,
+Result<void> check_map(mem::PhysicalMemory& phys, mem::DmaEpoch& walker, const core::HwptPaging& hwpt, u64 iova,
                        u64 length, mem::AddressSpace& memory, u64 uptr) {
   constexpr const char* kSection = "selftest-abi 3.4";
   const iommu::Domain& domain = hwpt.domain();
@@ -59,7 +59,7 @@ Result<void> check_map(mem::PhysicalMemory& phys, mem::DmaBarrier::Slot& walker,
   for (u64 done = 0; done < length; done += step) {
     const PageKeys::Page page = IOMMUFD_TRY(pages.at(uptr + done));
     const std::optional<PhysAddr> frame = phys.frame_of(page.key);
-    const mem::DmaBarrier::Transaction walking(phys.barrier(), walker);
+    const mem::DmaEpoch::Transaction walking(walker);
     const std::optional<pt::Translation> found = domain.lookup(Iova{iova + done});
     if (!frame || !found || found->pa != advance(*frame, (uptr + done) & kPageMask))
       return reject(Errno::kInval, {"iova", iova + done, "does not translate to the page at uptr", kSection});

@@ -15,7 +15,7 @@ namespace iommufd::selftest {
 // MD_CHECK_MAP (spec selftest-abi 3.4) for a mock domain. `walker` counts the walks of the domain's table.
 // Errors: kInval (another kind of domain, alignment, a page that is not the caller's or not mapped), kFault (the caller's
 // memory).
-Result<void> check_map(mem::PhysicalMemory& phys, mem::DmaBarrier::Slot& walker, const core::HwptPaging& hwpt, u64 iova,
+Result<void> check_map(mem::PhysicalMemory& phys, mem::DmaEpoch& walker, const core::HwptPaging& hwpt, u64 iova,
                        u64 length, mem::AddressSpace& memory, u64 uptr);
 
 // MD_CHECK_REFS (3.5). Errors: kInval (alignment), kIo (another number of pins), kFault.

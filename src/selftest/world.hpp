@@ -19,14 +19,14 @@ class World {
 
   [[nodiscard]] iommu::Platform& platform() { return platform_; }
   [[nodiscard]] MockIommu& iommu() { return iommu_; }
-  [[nodiscard]] mem::DmaBarrier::Slot& walker() { return walker_; }
+  [[nodiscard]] mem::DmaEpoch& walker() { return walker_; }
   // Errors: kInval (below kSmallestMemoryLimit).
   Result<void> set_memory_limit(u32 bytes);
 
  private:
   iommu::Platform& platform_;
   MockIommu iommu_;
-  mem::DmaBarrier::Slot walker_;  // walks that compare translations with pages
+  mem::DmaEpoch walker_;  // walks that compare translations with pages
   std::atomic<u32> memory_limit_{65536};
 };
 

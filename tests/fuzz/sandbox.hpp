@@ -258,8 +258,7 @@ class Machine {
   Machine() : platform_(std::move(*iommu::Platform::create({.size = u64{256} << 20}))) {
     for (std::size_t i = 0; i < kDevices; ++i) {
       iommu::Instance* manager = manager_of(kManagers[i]);
-      const auto translation = manager == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu;
-      ports_[i] = std::make_unique<iommu::DevicePort>("0000:01:00.0", translation, platform_->phys(), nullptr);
+      ports_[i] = std::make_unique<iommu::DevicePort>("0000:01:00.0", manager, platform_->phys(), nullptr);
       ports_[i]->set_bus_master(true);
       devices_[i].name = "0000:01:00.0";
       devices_[i].iommu = manager;

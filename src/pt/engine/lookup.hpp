@@ -22,7 +22,8 @@ inline std::optional<Translation> lookup_at(const Storage<F>& storage, const u64
   if (kind == EntryKind::kEmpty) return std::nullopt;
   const u64 size = u64{1} << F::entry_lg2(item, Level);
   const u64 offset = va & (size - 1);
-  return Translation{PhysAddr{F::output(item, Level) + offset}, access & F::access(item), size - offset};
+  return Translation{PhysAddr{F::output(item, Level) + offset}, access & F::access(item),
+                     static_cast<u8>(F::item_lg2(Level)), size - offset};
 }
 
 }  // namespace iommufd::pt

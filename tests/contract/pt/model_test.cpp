@@ -69,7 +69,7 @@ class Model {
     --it;
     const u64 at = va - it->first;
     if (at >= it->second.size) return std::nullopt;
-    return Translation{PhysAddr{it->second.oa + at}, it->second.access, it->second.size - at};
+    return translation<F>(it->second.oa, it->second.access, it->second.size, at);
   }
 
   // The entry that reaches across `at` becomes entries of the next smaller size, and so does the one of these that still

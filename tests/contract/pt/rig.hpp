@@ -86,6 +86,13 @@ class Rig {
   u64 last_mapped = 0;
 };
 
+// What a lookup `at` bytes into an entry of `size` bytes finds. The entry is in the highest table whose items are not larger.
+template <PageTableFormat F>
+Translation translation(u64 oa, Access access, u64 size, u64 at = 0) {
+  const unsigned level = (static_cast<unsigned>(std::countr_zero(size)) - F::kGranuleLg2) / F::kIndexBits;
+  return {PhysAddr{oa + at}, access, static_cast<u8>(F::kGranuleLg2 + level * F::kIndexBits), size - at};
+}
+
 // Runs `body` on a fresh table of each configuration of F.
 template <PageTableFormat F, class Body>
 void on_each_config(Body&& body) {

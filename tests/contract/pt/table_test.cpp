@@ -39,7 +39,7 @@ TYPED_TEST(PtTable, every_size_maps_translates_and_unmaps) {
         ASSERT_TRUE(r);
         EXPECT_EQ(rig.last_mapped, size);
         for (const u64 at : {u64{0}, u64{1}, size / 2, size - 1}) {
-          EXPECT_EQ(rig.lookup(va + at), (Translation{PhysAddr{oa + at}, TypeParam::granted(a), size - at}));
+          EXPECT_EQ(rig.lookup(va + at), translation<TypeParam>(oa, TypeParam::granted(a), size, at));
         }
         EXPECT_EQ(rig.lookup(va - 1), std::nullopt);
         EXPECT_EQ(rig.lookup(va + size), std::nullopt);
@@ -62,7 +62,7 @@ TYPED_TEST(PtTable, occupied_range_is_refused_by_every_other_size) {
         EXPECT_EQ(error_of(rig.map(va, 0, other)), TypeParam::kInUse) << s << " under " << t;
         EXPECT_EQ(rig.last_mapped, 0u);
       }
-      EXPECT_EQ(rig.lookup(size), (Translation{PhysAddr{size}, Access::kReadWrite, size}));
+      EXPECT_EQ(rig.lookup(size), translation<TypeParam>(size, Access::kReadWrite, size));
       EXPECT_EQ(rig.unmap(size, size), size);
     }
   });
@@ -140,7 +140,7 @@ TYPED_TEST(PtTable, large_entry_replaces_empty_tables_only) {
       EXPECT_EQ(rig.count_tables(), tables - gather.tables());
       gather.free();
       EXPECT_TRUE(gather.empty());
-      EXPECT_EQ(rig.lookup(2 * size - 1), (Translation{PhysAddr{2 * size - 1}, Access::kReadWrite, 1}));
+      EXPECT_EQ(rig.lookup(2 * size - 1), translation<TypeParam>(size, Access::kReadWrite, size, size - 1));
       EXPECT_EQ(rig.unmap(size, size), size);
     }
   });
@@ -179,7 +179,7 @@ TYPED_TEST(PtTable, last_page_of_the_aperture_can_be_mapped) {
     const u64 last = rig.table->aperture().last;
     const u64 va = last - granule + 1;
     ASSERT_TRUE(rig.map(va, granule, granule));
-    EXPECT_EQ(rig.lookup(last), (Translation{PhysAddr{2 * granule - 1}, Access::kReadWrite, 1}));
+    EXPECT_EQ(rig.lookup(last), translation<TypeParam>(granule, Access::kReadWrite, granule, granule - 1));
     EXPECT_EQ(rig.lookup(va - 1), std::nullopt);
     EXPECT_EQ(rig.lookup(0), std::nullopt);
     EXPECT_EQ(rig.unmap(va, granule), granule);
@@ -285,7 +285,7 @@ TYPED_TEST(PtTable, each_item_of_an_entry_can_be_marked_dirty) {
           ASSERT_EQ(read(DirtyMode::kReadAndClear), none);
           ASSERT_EQ(read(DirtyMode::kReadOnly), none);
         }
-        EXPECT_EQ(rig.lookup(size), (Translation{PhysAddr{size}, Access::kReadWrite, size}));
+        EXPECT_EQ(rig.lookup(size), translation<TypeParam>(size, Access::kReadWrite, size));
         EXPECT_EQ(rig.unmap(size, size), size);
         EXPECT_EQ(error_of(rig.table->set_dirty(Iova{size})), Errno::kNoEnt);
       }
@@ -336,7 +336,7 @@ TYPED_TEST(PtTable, a_read_of_dirty_items_is_clipped_and_cleans_what_it_reports)
         EXPECT_EQ(read(size, size).bytes, size - item);  // the others are still dirty
         written();
         EXPECT_EQ(read(size, size).bytes, size);
-        EXPECT_EQ(rig.lookup(size), (Translation{PhysAddr{size}, Access::kReadWrite, size}));
+        EXPECT_EQ(rig.lookup(size), translation<TypeParam>(size, Access::kReadWrite, size));
         EXPECT_EQ(rig.unmap(size, size), size);
         EXPECT_EQ(error_of(rig.table->record_write(Iova{size})), Errno::kNoEnt);
       }
@@ -381,7 +381,7 @@ TYPED_TEST(PtTable, sign_extended_addresses_have_two_halves) {
       EXPECT_EQ(error_of(rig.map(-half - kPageSize, 0, 2 * kPageSize)), Errno::kRange);
       for (const u64 va : {u64{0}, half - kPageSize, -half, last_page}) {
         ASSERT_TRUE(rig.map(va, kPageSize, kPageSize));
-        EXPECT_EQ(rig.lookup(va + 1), (Translation{PhysAddr{kPageSize + 1}, Access::kReadWrite, kPageSize - 1}));
+        EXPECT_EQ(rig.lookup(va + 1), translation<TypeParam>(kPageSize, Access::kReadWrite, kPageSize, 1));
       }
       EXPECT_EQ(rig.lookup(half), std::nullopt);
       for (const u64 va : {u64{0}, half - kPageSize, -half, last_page}) EXPECT_EQ(rig.unmap(va, kPageSize), kPageSize);
@@ -432,7 +432,7 @@ TEST(PtCut, passes_a_level_that_holds_no_leaves) {
     EXPECT_EQ(cut(), Errno::kNoMem) << nth;
     EXPECT_EQ(fault::disarm(), 0u);
     EXPECT_EQ(rig.arena->pages_in_use(), before);
-    EXPECT_EQ(rig.lookup(k1G + 0x123), (Translation{PhysAddr{2 * k1G + 0x123}, Access::kReadWrite, k1G - 0x123}));
+    EXPECT_EQ(rig.lookup(k1G + 0x123), translation<VtdSecondStage>(2 * k1G, Access::kReadWrite, k1G, 0x123));
   }
   EXPECT_EQ(cut(), Errno{0});
   EXPECT_EQ(rig.arena->pages_in_use(), before + 513);
@@ -442,7 +442,7 @@ TEST(PtCut, passes_a_level_that_holds_no_leaves) {
   });
   EXPECT_EQ(dirty, k1G / kPageSize);
   for (u64 at = 0; at < k1G; at += kPageSize)
-    ASSERT_EQ(rig.lookup(k1G + at), (Translation{PhysAddr{2 * k1G + at}, Access::kReadWrite, kPageSize}));
+    ASSERT_EQ(rig.lookup(k1G + at), translation<VtdSecondStage>(2 * k1G + at, Access::kReadWrite, kPageSize));
   EXPECT_EQ(rig.unmap(k1G, k1G), k1G);
 }
 

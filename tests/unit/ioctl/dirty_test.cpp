@@ -79,7 +79,7 @@ class DirtyLog : public testing::TestWithParam<iommu::Kind> {
   test::LocalCall caller;
   std::unique_ptr<iommu::Platform> platform = std::move(*iommu::Platform::create({}));
   iommu::Instance instance{GetParam(), "iommu0", platform->tables()};
-  iommu::DevicePort port{"0000:01:00.0", iommu::Translation::kIommu, platform->phys(), nullptr};
+  iommu::DevicePort port{"0000:01:00.0", &instance, platform->phys(), nullptr};
   core::PhysicalDevice physical{"0000:01:00.0", &instance, &port, 1, {}};
   Ref<ioctl::IommuFile> file = make_ref<ioctl::IommuFile>(*platform);
   Ref<core::Device> device;

@@ -45,9 +45,7 @@ class Engine : public testing::Test {
     file = make_ref<ioctl::IommuFile>(*platform);
   }
   void add(core::PhysicalDevice& device, iommu::Instance* instance, u32 group) {
-    ports.push_back(std::make_unique<iommu::DevicePort>(
-        "0000:01:00.0", instance == nullptr ? iommu::Translation::kNone : iommu::Translation::kIommu, platform->phys(),
-        &faults));
+    ports.push_back(std::make_unique<iommu::DevicePort>("0000:01:00.0", instance, platform->phys(), &faults));
     ports.back()->set_bus_master(true);
     device = {"0000:01:00.0", instance, ports.back().get(), group,
               instance == nullptr ? std::vector<IovaRange>{} : instance->reserved_regions()};

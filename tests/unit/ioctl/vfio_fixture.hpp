@@ -74,10 +74,9 @@ class Vfio : public testing::Test {
   Slot& add(Kind kind, pci::Bdf bdf, const pci::FunctionSpec& spec = sample_spec(), u32 group = 1,
             vfio::UnsafeNoiommu mode = vfio::UnsafeNoiommu::kOn) {
     auto slot = std::make_unique<Slot>();
-    const bool behind = kind == Kind::kAmd;
-    slot->port = std::make_unique<iommu::DevicePort>(
-        bdf.str(), behind ? iommu::Translation::kIommu : iommu::Translation::kNone, platform->phys(), nullptr);
-    slot->physical = {bdf.str(), behind ? amd.get() : nullptr, slot->port.get(), group, {}};
+    iommu::Instance* manager = kind == Kind::kAmd ? amd.get() : nullptr;
+    slot->port = std::make_unique<iommu::DevicePort>(bdf.str(), manager, platform->phys(), nullptr);
+    slot->physical = {bdf.str(), manager, slot->port.get(), group, {}};
     slot->function = std::make_unique<pci::Function>(
         pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = 11}, spec, *slot->port,
         [](std::string_view) {},
