@@ -6,15 +6,14 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <array>
 #include <charconv>
 #include <csignal>
-#include <cstring>
 #include <optional>
 
 #include "base/sys.hpp"
 #include "run/dump_message.hpp"
 #include "run/dump_socket.hpp"
+#include "run/packet.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -58,24 +57,10 @@ bool is_of_another_user(pid_t pid) {
 
 Result<std::vector<dump::OutputFile>> ask(const Fd& server, dump::Form form) {
   const DumpRequest request{.form = std::to_underlying(form)};
-  IOMMUFD_TRY(sys::ok(::send(server.get(), &request, sizeof(request), MSG_NOSIGNAL)));
+  IOMMUFD_TRY(send_packet(server, request));
   DumpReply reply;
-  iovec iov{&reply, sizeof(reply)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> ancillary{};
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  header.msg_control = ancillary.data();
-  header.msg_controllen = ancillary.size();
-  const ssize_t n = IOMMUFD_TRY(sys::check(::recvmsg(server.get(), &header, MSG_CMSG_CLOEXEC)));
-  Fd memfd;
-  const cmsghdr* c = CMSG_FIRSTHDR(&header);
-  if (c != nullptr && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-    memfd = Fd(fd);
-  }
-  if (n != static_cast<ssize_t>(sizeof(reply)) || reply.magic != DumpRequest::kMagic) return Err(Errno::kIo);
+  const Fd memfd = IOMMUFD_TRY(receive_packet(server, reply));
+  if (reply.magic != DumpRequest::kMagic) return Err(Errno::kIo);
   if (reply.error != 0) return Err(static_cast<Errno>(reply.error));
   std::string bytes(reply.bytes, '\0');
   for (std::size_t at = 0; at < bytes.size();) {
