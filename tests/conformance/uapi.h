@@ -199,6 +199,26 @@ static inline int iova_ranges(int iommufd, uint32_t ioas, struct iommu_iova_rang
   return r;
 }
 
+/* All ranges of an IOAS, which has no more than these. */
+struct ranges {
+  struct iommu_iova_range at[16];
+  uint32_t num;
+  uint64_t alignment;
+};
+
+static inline struct ranges all_ranges(int iommufd, uint32_t ioas) {
+  struct ranges r = {.num = 16};
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r.at, &r.num, &r.alignment)));
+  return r;
+}
+
+/* The last address of an IOAS. When nothing is behind it the test is skipped. */
+static inline uint64_t end_of_aperture(int iommufd, uint32_t ioas) {
+  const struct ranges r = all_ranges(iommufd, ioas);
+  if (r.at[r.num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
+  return r.at[r.num - 1].last;
+}
+
 static inline int allow_iovas(int iommufd, uint32_t ioas, const struct iommu_iova_range* ranges, uint32_t num) {
   struct iommu_ioas_allow_iovas cmd = {
       .size = sizeof(cmd), .ioas_id = ioas, .num_iovas = num, .allowed_iovas = (uintptr_t)ranges};

@@ -470,30 +470,29 @@ TEST(T25d, "GET_INFO with a device: its page sizes and ranges, entries as they f
   const struct container c = open_container();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, c.iommufd);
   uint8_t b[512];
-  struct iommu_iova_range ranges[16];
-  uint32_t num = 16, room = 40 + 16 + 16; /* one range */
-  uint64_t alignment;
+  struct ranges r;
+  uint32_t room = 40 + 16 + 16; /* one range */
   REQUIRE(CHECK_OK(attach_to(&d, c.ioas)));
-  REQUIRE(CHECK_OK(iova_ranges(c.iommufd, c.ioas, ranges, &num, &alignment)));
-  if (num < 2) SKIP("the IOMMU reserves nothing: one range");
+  r = all_ranges(c.iommufd, c.ioas);
+  if (r.num < 2) SKIP("the IOMMU reserves nothing: one range");
   memset(b, 0xa5, sizeof(b));
   memcpy(b, &room, sizeof(room));
   CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
-  CHECK_EQ(word_at(b, 0), 56 + 16 * num);
+  CHECK_EQ(word_at(b, 0), 56 + 16 * r.num);
   CHECK_EQ(word_at(b, 16), 0);
   CHECK(untouched(b, 40, 56));
-  CHECK_EQ(long_at(b, 56), ranges[0].start);
-  CHECK_EQ(long_at(b, 64), ranges[0].last);
+  CHECK_EQ(long_at(b, 56), r.at[0].start);
+  CHECK_EQ(long_at(b, 64), r.at[0].last);
   CHECK(untouched(b, 72, sizeof(b)));
   room = sizeof(b);
   memcpy(b, &room, sizeof(room));
   CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
   CHECK_EQ(word_at(b, 16), 24);
   CHECK_EQ(word_at(b, 28), 40);
-  CHECK_EQ(word_at(b, 48), num);
-  for (uint32_t i = 0; i < num; i++) {
-    CHECK_EQ(long_at(b, 56 + 16 * i), ranges[i].start);
-    CHECK_EQ(long_at(b, 64 + 16 * i), ranges[i].last);
+  CHECK_EQ(word_at(b, 48), r.num);
+  for (uint32_t i = 0; i < r.num; i++) {
+    CHECK_EQ(long_at(b, 56 + 16 * i), r.at[i].start);
+    CHECK_EQ(long_at(b, 64 + 16 * i), r.at[i].last);
   }
   CHECK_NE(long_at(b, 8) & PAGE, 0);
   CHECK_EQ(long_at(b, 8) & (PAGE - 1), 0);
