@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Devices and page tables through VFIO (spec iommufd-core 5, rows B of 7.8). What DMA may touch is in dma.c.
+ * Devices join page tables through VFIO, alone and in groups (spec iommufd-core 5, rows B01 to B23 of 7.8). How they leave is
+ * in detach.c, what DMA may touch in dma.c.
  * Some rows need two devices behind one IOMMU, or two kinds of IOMMU, and are skipped elsewhere.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <sys/wait.h>
 
 #include "uapi.h"
@@ -22,12 +22,6 @@ static void two_devices(int iommufd, bool same_type, struct vdev out[2]) {
       return;
     close_kept(d.fd);
   }
-}
-
-static void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t want_alignment) {
-  const struct ranges r = all_ranges(iommufd, ioas);
-  CHECK_EQ(r.num, want_num);
-  CHECK_EQ(r.alignment, want_alignment);
 }
 
 /* ---- attach ------------------------------------------------------------------------------------------ */
@@ -377,130 +371,4 @@ TEST(B23, "replace on one device of a group moves all") {
   CHECK_OK(attach(&d[1], &asked)); /* is there already */
   CHECK_EQ(asked, moved);
   CHECK_OK(destroy(iommufd, ioas));
-}
-
-/* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
-
-SECTION("iommufd-core 5.8");
-
-TEST(B24, "detach when not attached: no error") {
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
-  CHECK_OK(detach(&d));
-}
-
-SECTION("iommufd-core 5.5");
-
-TEST_ROWS(B25, "B26", "PASID attach to an IOAS, with and without the RID attached: EINVAL") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  uint32_t pt = ioas;
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL); /* B26 */
-  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
-  pt = ioas;
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL);
-}
-
-static int detach_pasid(const struct vdev* d, uint32_t pasid) {
-  struct vfio_device_detach_iommufd_pt cmd = {.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid};
-  return ioctl(d->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
-}
-
-TEST(B30, "the device is attached already, as PASID 0 (quirk Q9): a plain attach is EBUSY, and the other way round") {
-  const struct window w = interrupt_window();
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  uint32_t hwpt = ioas, again = ioas;
-  REQUIRE(CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &hwpt)));
-  CHECK_ERR(attach_to(&d, ioas), EBUSY);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), EINVAL); /* with its reserved regions */
-  CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again));          /* replaces */
-  CHECK_EQ(again, hwpt);
-  CHECK_OK(detach_pasid(&d, 0));
-  CHECK_ERR(destroy(iommufd, hwpt), ENOENT);
-  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again), EBUSY);
-}
-
-struct attacher {
-  const struct vdev* d;
-  const uint32_t* ioas;
-  int failures;
-};
-
-static void* attach_to_both(void* arg) {
-  struct attacher* a = arg;
-  for (int i = 0; i < 200; i++) {
-    if (attach_to(a->d, a->ioas[i % 2]) != 0) a->failures++;
-    if (i % 3 == 0 && detach(a->d) != 0) a->failures++;
-  }
-  return NULL;
-}
-
-TEST(B34, "attaches and detaches of one device in parallel wait for each other, and all succeed") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas[2] = {ioas_alloc(iommufd), ioas_alloc(iommufd)};
-  struct attacher a[3];
-  pthread_t threads[3];
-  for (int i = 0; i < 3; i++) {
-    a[i] = (struct attacher){&d, ioas, 0};
-    REQUIRE(CHECK_EQ(pthread_create(&threads[i], NULL, attach_to_both, &a[i]), 0));
-  }
-  for (int i = 0; i < 3; i++) {
-    pthread_join(threads[i], NULL);
-    CHECK_EQ(a[i].failures, 0);
-  }
-  CHECK_OK(detach(&d));
-  CHECK_OK(destroy(iommufd, ioas[0]));
-  CHECK_OK(destroy(iommufd, ioas[1]));
-}
-
-SECTION("iommufd-core 1.11");
-
-TEST(D33, "close of the iommufd while a device is bound: it attaches to ids that exist") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
-  close_kept(iommufd);
-  CHECK_OK(attach_to(&d, ioas));
-  CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
-}
-
-SECTION("iommufd-core B.5");
-
-TEST(B31, "close of an attached device: HWPT and device are gone, the IOAS stays") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  uint32_t ioas = ioas_alloc(iommufd), pt = ioas;
-  REQUIRE(CHECK_OK(attach(&d, &pt)));
-  close_kept(d.fd);
-  CHECK_ERR(destroy(iommufd, pt), ENOENT);
-  CHECK_ERR(destroy(iommufd, d.id), ENOENT);
-  check_ranges(iommufd, ioas, 1, 1);
-  CHECK_OK(destroy(iommufd, ioas));
-}
-
-SECTION("iommufd-core B.2");
-
-TEST(B32, "attach whose result cannot be written: EFAULT, and the device is detached") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  const struct vfio_device_attach_iommufd_pt cmd = {.argsz = sizeof(cmd), .pt_id = ioas};
-  CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), EFAULT);
-  CHECK_OK(destroy(iommufd, ioas));
-}
-
-SECTION("iommufd-core B.1");
-
-TEST(B33, "two contexts: a device is bound to one") {
-  const int a = open_iommufd(), b = open_iommufd();
-  struct vdev first = open_and_bind(BEHIND_IOMMU, 0, a), second = open_device(BEHIND_IOMMU);
-  CHECK_ERR(bind_to(&second, b), EINVAL);
-  close_kept(first.fd);
-  CHECK_OK(bind_to(&second, b));
-  CHECK_EQ(second.id, 1);
 }

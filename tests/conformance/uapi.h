@@ -212,6 +212,12 @@ static inline struct ranges all_ranges(int iommufd, uint32_t ioas) {
   return r;
 }
 
+static inline void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t want_alignment) {
+  const struct ranges r = all_ranges(iommufd, ioas);
+  CHECK_EQ(r.num, want_num);
+  CHECK_EQ(r.alignment, want_alignment);
+}
+
 /* The last address of an IOAS. When nothing is behind it the test is skipped. */
 static inline uint64_t end_of_aperture(int iommufd, uint32_t ioas) {
   const struct ranges r = all_ranges(iommufd, ioas);
