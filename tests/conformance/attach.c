@@ -5,8 +5,6 @@
  * Some rows need two devices behind one IOMMU, or two kinds of IOMMU, and are skipped elsewhere.
  */
 #define _GNU_SOURCE
-#include <sys/wait.h>
-
 #include "uapi.h"
 
 /* Two bound devices behind IOMMUs of the same or of different type. */
@@ -206,12 +204,7 @@ static void attach_over_dead_process(enum kind kind) {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(kind, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
-  uint8_t* memory = pages(PAGE);
-  const pid_t child = fork();
-  int status;
-  if (child == 0) _exit(map_fixed(iommufd, ioas, memory, PAGE, 0x10000) != 0);
-  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
-  REQUIRE(CHECK_EQ(status, 0));
+  map_by_child(iommufd, ioas, pages(PAGE), PAGE, 0x10000);
   CHECK_ERR(attach_to(&d, ioas), EFAULT);
   CHECK_OK(unmap(iommufd, ioas, 0x10000, PAGE));
   CHECK_OK(attach_to(&d, ioas));

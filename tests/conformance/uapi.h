@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 
@@ -151,6 +152,15 @@ static inline int map_full(int iommufd, uint32_t ioas, uint32_t flags, uint64_t 
 
 static inline int map_fixed(int iommufd, uint32_t ioas, const void* va, uint64_t length, uint64_t iova) {
   return map_full(iommufd, ioas, RW | FIXED, (uintptr_t)va, length, &iova);
+}
+
+/* The same in a process of its own, which has ended afterwards. */
+static inline void map_by_child(int iommufd, uint32_t ioas, const void* va, uint64_t length, uint64_t iova) {
+  const pid_t child = fork();
+  int status;
+  if (child == 0) _exit(map_fixed(iommufd, ioas, va, length, iova) != 0);
+  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
+  REQUIRE(CHECK_EQ(status, 0));
 }
 
 static inline int map_va(int iommufd, uint32_t ioas, uint64_t va, uint64_t length, uint64_t* iova) {
