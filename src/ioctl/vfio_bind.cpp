@@ -33,6 +33,16 @@ Err unknown_flags(u32 flags) {
   return reject(Errno::kInval, {"flags", flags, "has an unknown bit", "vfio-device 5, 6"});
 }
 
+// Of an attach or a detach, copied in up to its minimum: the PASID, or nothing when the flags name none.
+template <class T>
+Result<std::optional<core::Pasid>> read_pasid(ArgumentBytes& bytes, const T& cmd) {
+  if ((cmd.flags & ~T::kPasid) != 0) return unknown_flags(cmd.flags);
+  if ((cmd.flags & T::kPasid) == 0) return std::nullopt;
+  if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
+  const T whole = IOMMUFD_TRY(copy_in<T>(bytes, sizeof cmd));
+  return whole.pasid;
+}
+
 }  // namespace
 
 Result<void> VfioDeviceFile::bind(Call& call, UserVa arg) {
@@ -66,13 +76,7 @@ Result<void> VfioDeviceFile::bind(Call& call, UserVa arg) {
 Result<void> VfioDeviceFile::attach(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(abi::VfioAttachIommufdPt));
   abi::VfioAttachIommufdPt cmd = IOMMUFD_TRY(copy_in_minimum<abi::VfioAttachIommufdPt>(bytes, "vfio-device 6"));
-  if ((cmd.flags & ~cmd.kPasid) != 0) return unknown_flags(cmd.flags);
-  std::optional<core::Pasid> pasid;
-  if ((cmd.flags & cmd.kPasid) != 0) {
-    if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
-    pasid = IOMMUFD_TRY(copy_in<abi::VfioAttachIommufdPt>(bytes, sizeof cmd))
-    .pasid;
-  }
+  const std::optional<core::Pasid> pasid = IOMMUFD_TRY(read_pasid(bytes, cmd));
   cmd.pt_id = std::to_underlying(IOMMUFD_TRY(device.attach(pasid, ObjectId{cmd.pt_id})));
   const Result<void> told = call.memory()->write(advance(arg, offsetof(abi::VfioAttachIommufdPt, pt_id)),
                                                  std::as_bytes(std::span(&cmd.pt_id, 1)));
@@ -83,13 +87,7 @@ Result<void> VfioDeviceFile::attach(Call& call, Busy& device, UserVa arg) {
 Result<void> VfioDeviceFile::detach(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(abi::VfioDetachIommufdPt));
   const auto cmd = IOMMUFD_TRY(copy_in_minimum<abi::VfioDetachIommufdPt>(bytes, "vfio-device 6"));
-  if ((cmd.flags & ~cmd.kPasid) != 0) return unknown_flags(cmd.flags);
-  std::optional<core::Pasid> pasid;
-  if ((cmd.flags & cmd.kPasid) != 0) {
-    if (cmd.argsz < sizeof cmd) return reject(Errno::kInval, {"argsz", cmd.argsz, "must hold pasid", "vfio-device 6"});
-    pasid = IOMMUFD_TRY(copy_in<abi::VfioDetachIommufdPt>(bytes, sizeof cmd))
-    .pasid;
-  }
+  const std::optional<core::Pasid> pasid = IOMMUFD_TRY(read_pasid(bytes, cmd));
   device.detach(pasid);
   return {};
 }

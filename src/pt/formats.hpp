@@ -21,26 +21,25 @@ struct AmdV1Config {
 };
 Result<std::unique_ptr<Table>> make_amd_v1(TableArena& arena, const AmdV1Config& config = {});
 
-// Intel VT-d second stage. Errors: kInval (a number out of range), kOpNotSupp (level other than 2..4, a level too small
-// for va_bits, an unknown feature), kNoMem.
-struct VtdConfig {
-  unsigned top_level = 3;  // 2, 3 or 4: tables of three, four or five levels
-  unsigned va_bits = 48;   // the smaller of the width of the levels and MGAW
-  unsigned oa_bits = 52;
-  Features features{};       // of kForceCoherence, kForceWriteable, kNonCoherentWalk
-  u64 page_sizes = ~u64{0};  // without 1 GiB or 2 MiB where the hardware lacks them
+// A table whose depth does not change. Errors: kInval (a number out of range), kOpNotSupp (a top level that is too small for
+// va_bits, an unknown feature), kNoMem; of a top level that the format does not have, F::kBadLevel: kOpNotSupp, LPAE kInval.
+template <unsigned VaBits, unsigned OaBits>
+struct FixedDepthConfig {
+  unsigned top_level = 3;  // 3: a table of four levels
+  unsigned va_bits = VaBits;
+  unsigned oa_bits = OaBits;
+  Features features{};
+  u64 page_sizes = ~u64{0};  // without those that the hardware lacks
 };
+
+// Intel VT-d second stage, top levels 2, 3 and 4. `va_bits` is the smaller of the width of the levels and MGAW. Features:
+// kForceCoherence, kForceWriteable, kNonCoherentWalk. Hardware may lack 1 GiB and 2 MiB.
+using VtdConfig = FixedDepthConfig<48, 52>;
 Result<std::unique_ptr<Table>> make_vtd_second_stage(TableArena& arena, const VtdConfig& config = {});
 
-// x86-64: AMD "v2" (47 or 56 bits, not sign extended) and VT-d first stage (48 or 57, sign extended). Errors: as for VT-d, and
-// top levels 3 and 4.
-struct X86Config {
-  unsigned top_level = 3;
-  unsigned va_bits = 47;
-  unsigned oa_bits = 52;
-  Features features{};       // of kNonCoherentWalk, kSignExtend
-  u64 page_sizes = ~u64{0};  // without 1 GiB where the hardware lacks it
-};
+// x86-64, top levels 3 and 4: AMD "v2" (47 or 56 bits, not sign extended) and VT-d first stage (48 or 57, sign extended).
+// Features: kNonCoherentWalk, kSignExtend. Hardware may lack 1 GiB.
+using X86Config = FixedDepthConfig<47, 52>;
 Result<std::unique_ptr<Table>> make_x86(TableArena& arena, const X86Config& config = {});
 
 // RISC-V, sign extended. Errors: kInval (a width other than 39, 48 or 57; oa_bits), kNoMem.
@@ -51,15 +50,8 @@ struct RiscVConfig {
 };
 Result<std::unique_ptr<Table>> make_riscv(TableArena& arena, const RiscVConfig& config = {});
 
-// ARM LPAE stage 2, granule 4 KiB, with the contiguous hint. Errors: kInval (a number out of range), kOpNotSupp (a level too
-// small for va_bits, an unknown feature), kNoMem.
-struct ArmLpaeConfig {
-  unsigned top_level = 3;  // 1, 2 or 3: tables of two, three or four levels
-  unsigned va_bits = 48;   // IAS
-  unsigned oa_bits = 48;   // OAS
-  Features features{};     // of kNonCoherentWalk
-  u64 page_sizes = ~u64{0};
-};
+// ARM LPAE stage 2, granule 4 KiB, with the contiguous hint; top levels 1, 2 and 3, IAS and OAS. Features: kNonCoherentWalk.
+using ArmLpaeConfig = FixedDepthConfig<48, 48>;
 Result<std::unique_ptr<Table>> make_arm_lpae(TableArena& arena, const ArmLpaeConfig& config = {});
 
 // The mock IOMMU's (spec selftest-abi 5.1): every power of two from 2 KiB to 128 GiB, or 4 KiB and 1 MiB only.

@@ -15,21 +15,12 @@
 
 #include "base/sys.hpp"
 #include "run/pidfd.hpp"
+#include "run/proc_status.hpp"
 
 namespace iommufd::run {
 namespace {
 
 bool same_memory(pid_t a, pid_t b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0; }
-
-Result<pid_t> thread_group_of(pid_t tid) {
-  const std::string status = IOMMUFD_TRY(sys::read_file(fmt::format("/proc/{}/status", tid)));
-  constexpr std::string_view kKey = "\nTgid:\t";
-  const std::size_t at = status.find(kKey);
-  pid_t tgid = 0;
-  if (at != std::string::npos) std::from_chars(status.data() + at + kKey.size(), status.data() + status.size(), tgid);
-  if (tgid <= 0) return Err(Errno::kSrch);
-  return tgid;
-}
 
 // Differs (with address space randomisation) between the memory before and after an exec: where the stack and the
 // arguments of the program are. Fields 28 and 48 of /proc/TID/stat.
@@ -146,7 +137,7 @@ Result<Ref<Task>> ProcessTable::make(const CallScope& call) {
   if (own) {
     group = task_fd = std::make_shared<const Fd>(std::move(*own));
   } else {
-    tgid = IOMMUFD_TRY(thread_group_of(tid));
+    tgid = IOMMUFD_TRY(status_id(tid, "Tgid"));
     group = std::make_shared<const Fd>(IOMMUFD_TRY(pidfd::open_process(tgid)));
     own = host_ == HostFeatures::kAll ? pidfd::open_thread(tid) : Err(Errno::kInval);
     kind = own ? Task::Kind::kThread : Task::Kind::kGroupOnly;

@@ -38,7 +38,7 @@ struct ControlPair {
   static Result<ControlPair> create();
 };
 
-// `fd` goes along when it is >= 0. Errors: kIo when the other end is gone.
+// `fd` goes along when it is >= 0. Errors: those of send_packet.
 Result<void> send_control(const Fd& socket, ControlMessage message, int fd = -1);
 
 struct ReceivedControl {

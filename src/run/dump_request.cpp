@@ -6,15 +6,13 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <array>
-#include <charconv>
 #include <csignal>
-#include <cstring>
-#include <optional>
 
 #include "base/sys.hpp"
 #include "run/dump_message.hpp"
 #include "run/dump_socket.hpp"
+#include "run/packet.hpp"
+#include "run/proc_status.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -22,16 +20,11 @@ namespace {
 // Longer than the server tries.
 constexpr timeval kPatience{10, 0};
 
-// Nothing at the end of the chain.
-std::optional<pid_t> parent_of(pid_t pid) {
-  constexpr std::string_view kKey = "\nPPid:\t";
-  const Result<std::string> status = sys::read_file(fmt::format("/proc/{}/status", pid));
-  if (!status) return {};
-  const std::size_t line = status->find(kKey);
-  if (line == std::string::npos) return {};
-  pid_t parent = 0;
-  std::from_chars(status->data() + line + kKey.size(), status->data() + status->size(), parent);
-  return parent > 1 ? std::optional(parent) : std::nullopt;
+// Errors: the end of the chain.
+Result<pid_t> parent_of(pid_t pid) {
+  const pid_t parent = IOMMUFD_TRY(status_id(pid, "PPid"));
+  if (parent == 1) return Err(Errno::kSrch);
+  return parent;
 }
 
 Result<Fd> connect_to(pid_t pid) {
@@ -58,24 +51,10 @@ bool is_of_another_user(pid_t pid) {
 
 Result<std::vector<dump::OutputFile>> ask(const Fd& server, dump::Form form) {
   const DumpRequest request{.form = std::to_underlying(form)};
-  IOMMUFD_TRY(sys::ok(::send(server.get(), &request, sizeof(request), MSG_NOSIGNAL)));
+  IOMMUFD_TRY(send_packet(server, request));
   DumpReply reply;
-  iovec iov{&reply, sizeof(reply)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> ancillary{};
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  header.msg_control = ancillary.data();
-  header.msg_controllen = ancillary.size();
-  const ssize_t n = IOMMUFD_TRY(sys::check(::recvmsg(server.get(), &header, MSG_CMSG_CLOEXEC)));
-  Fd memfd;
-  const cmsghdr* c = CMSG_FIRSTHDR(&header);
-  if (c != nullptr && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-    memfd = Fd(fd);
-  }
-  if (n != static_cast<ssize_t>(sizeof(reply)) || reply.magic != DumpRequest::kMagic) return Err(Errno::kIo);
+  const Fd memfd = IOMMUFD_TRY(receive_packet(server, reply));
+  if (reply.magic != DumpRequest::kMagic) return Err(Errno::kIo);
   if (reply.error != 0) return Err(static_cast<Errno>(reply.error));
   std::string bytes(reply.bytes, '\0');
   for (std::size_t at = 0; at < bytes.size();) {
@@ -103,7 +82,7 @@ std::expected<std::vector<dump::OutputFile>, std::string> request_dump(pid_t pid
   if (::kill(pid, 0) != 0 && errno == ESRCH) return std::unexpected(fmt::format("there is no process {}", pid));
   // The server is a child of the front, and PROGRAM and all that it starts are below the server.
   Result<Fd> server = connect_to(pid);
-  for (std::optional<pid_t> at = parent_of(pid); !server && at; at = parent_of(*at)) server = connect_to(*at);
+  for (Result<pid_t> at = parent_of(pid); !server && at; at = parent_of(*at)) server = connect_to(*at);
   if (!server || !is_trusted(*server)) {
     return std::unexpected(is_of_another_user(pid)
                                ? fmt::format("process {} belongs to another user", pid)

@@ -8,11 +8,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <new>
 
 #include "base/sys.hpp"
 #include "run/dump_message.hpp"
+#include "run/packet.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -38,24 +38,6 @@ Result<Fd> fill_memfd(std::string_view bytes) {
   Fd memfd(IOMMUFD_TRY(sys::check(::memfd_create("iommufd-user-dump", MFD_CLOEXEC))));
   IOMMUFD_TRY(sys::write_all(memfd.get(), bytes));
   return memfd;
-}
-
-void send_reply(const Fd& peer, DumpReply reply, int memfd) {
-  iovec iov{&reply, sizeof(reply)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> ancillary{};
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  if (memfd >= 0) {
-    header.msg_control = ancillary.data();
-    header.msg_controllen = ancillary.size();
-    cmsghdr* c = CMSG_FIRSTHDR(&header);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(c), &memfd, sizeof(memfd));
-  }
-  (void)::sendmsg(peer.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace
@@ -118,7 +100,7 @@ void DumpSocket::answer(const Fd& peer) {
   } else {
     reply.error = static_cast<u32>(memfd.error());
   }
-  send_reply(peer, reply, memfd ? memfd->get() : -1);
+  (void)send_packet(peer, reply, memfd ? memfd->get() : -1, SendMode::kDontWait);
 }
 
 }  // namespace iommufd::run

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/sys.hpp"
+
 namespace iommufd::run {
 namespace {
 
@@ -23,12 +25,18 @@ bool parse_id(std::string_view name, std::string_view self, pid_t& id) {
   return error == std::errc{} && end == name.data() + name.size() && id > 0;
 }
 
+// Where the value of "\nKEY:\tVALUE" starts; npos without such a line.
+std::size_t value_of(std::string_view text, std::string_view key) {
+  const std::string line = fmt::format("\n{}:\t", key);
+  const std::size_t at = text.find(line);
+  return at == std::string_view::npos ? at : at + line.size();
+}
+
 // "VmPin:\t       0 kB\n": replaces the number by what `change` makes of it.
 template <class Change>
 void change_line(std::string& text, std::string_view key, Change&& change) {
-  const std::size_t line = text.find(key);
-  if (line == std::string::npos) return;  // a kernel thread, or a process that has ended
-  const std::size_t from = line + key.size();
+  const std::size_t from = value_of(text, key);
+  if (from == std::string::npos) return;  // a kernel thread, or a process that has ended
   const std::size_t digit = text.find_first_not_of(' ', from);
   const std::size_t end = text.find(" kB", from);
   u64 value = 0;
@@ -39,6 +47,15 @@ void change_line(std::string& text, std::string_view key, Change&& change) {
 }
 
 }  // namespace
+
+Result<pid_t> status_id(pid_t tid, std::string_view key) {
+  const std::string text = IOMMUFD_TRY(sys::read_file(fmt::format("/proc/{}/status", tid)));
+  const std::size_t at = value_of(text, key);
+  pid_t id = 0;
+  if (at != std::string::npos) std::from_chars(text.data() + at, text.data() + text.size(), id);
+  if (id <= 0) return Err(Errno::kSrch);
+  return id;
+}
 
 std::optional<ProcPath> parse_proc_path(std::string_view path, std::string_view name) {
   constexpr std::string_view kProc = "/proc/";
@@ -64,9 +81,8 @@ std::string add_pins(std::string text, mem::Process& process, PinPolicy pin) {
   constexpr u64 kPageKib = kPageSize / 1024;
   const u64 pinned = process.vm_pinned().pages() * kPageKib;
   const u64 locked = process.vm_locked().pages() * kPageKib;
-  change_line(text, "\nVmLck:\t", [&](u64 kib) { return kib + locked; });
-  change_line(text, "\nVmPin:\t",
-              [&](u64 kib) { return pin == PinPolicy::kReal ? std::max(kib, pinned) : kib + pinned; });
+  change_line(text, "VmLck", [&](u64 kib) { return kib + locked; });
+  change_line(text, "VmPin", [&](u64 kib) { return pin == PinPolicy::kReal ? std::max(kib, pinned) : kib + pinned; });
   return text;
 }
 

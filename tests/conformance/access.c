@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 
 #include "test_abi.h"
 
@@ -339,13 +338,8 @@ TEST(K18, "memory of a process that has ended: rw and pin EFAULT") {
   const int fd = open_test_iommufd();
   const uint32_t ioas = ioas_alloc(fd);
   const int access = create_access(fd, ioas, NEEDS_PIN);
-  uint8_t* memory = pages(PAGE);
   uint8_t byte = 0;
-  const pid_t child = fork();
-  int status = 0;
-  if (child == 0) _exit(map_fixed(fd, ioas, memory, PAGE, 0x10000) != 0);
-  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
-  REQUIRE(CHECK_EQ(status, 0));
+  map_by_child(fd, ioas, pages(PAGE), PAGE, 0x10000);
   CHECK_ERR(access_rw(fd, access, 0x10000, &byte, 1, 0), EFAULT);
   CHECK_ERR(access_pin(fd, access, 0x10000, PAGE, NULL, 0, NULL), EFAULT);
 }

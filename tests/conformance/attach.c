@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Devices and page tables through VFIO (spec iommufd-core 5, rows B of 7.8). What DMA may touch is in dma.c.
+ * Devices join page tables through VFIO, alone and in groups (spec iommufd-core 5, rows B01 to B23 of 7.8). How they leave is
+ * in detach.c, what DMA may touch in dma.c.
  * Some rows need two devices behind one IOMMU, or two kinds of IOMMU, and are skipped elsewhere.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
-#include <sys/wait.h>
-
 #include "uapi.h"
 
 /* Two bound devices behind IOMMUs of the same or of different type. */
@@ -22,15 +20,6 @@ static void two_devices(int iommufd, bool same_type, struct vdev out[2]) {
       return;
     close_kept(d.fd);
   }
-}
-
-static void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t want_alignment) {
-  struct iommu_iova_range r[16];
-  uint32_t num = 16;
-  uint64_t alignment;
-  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r, &num, &alignment)));
-  CHECK_EQ(num, want_num);
-  CHECK_EQ(alignment, want_alignment);
 }
 
 /* ---- attach ------------------------------------------------------------------------------------------ */
@@ -125,17 +114,21 @@ TEST(B07, "the last detach leaves an allocated HWPT, which attaching by id does 
 
 SECTION("iommufd-core 4.9");
 
+/* Where the aperture of the device's IOMMU ends, asked of an IOAS of its own. */
+static uint64_t probe_aperture(int iommufd, const struct vdev* d) {
+  const uint32_t ioas = ioas_alloc(iommufd);
+  uint32_t hwpt;
+  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d->id, ioas, 0, &hwpt)));
+  return end_of_aperture(iommufd, ioas);
+}
+
 TEST(B08, "an area behind the aperture: attach is EADDRINUSE") {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd), probe = ioas_alloc(iommufd);
-  struct iommu_iova_range r[16];
-  uint32_t num = 16, hwpt;
-  uint64_t alignment;
-  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, probe, 0, &hwpt)));
-  REQUIRE(CHECK_OK(iova_ranges(iommufd, probe, r, &num, &alignment)));
-  if (r[num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
-  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, r[num - 1].last + 1)));
+  const uint32_t ioas = ioas_alloc(iommufd);
+  const uint64_t end = probe_aperture(iommufd, &d);
+  uint32_t hwpt;
+  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, end + 1)));
   CHECK_ERR(attach_to(&d, ioas), EADDRINUSE);
   CHECK_ERR(hwpt_alloc(iommufd, d.id, ioas, 0, &hwpt), EADDRINUSE);
   check_ranges(iommufd, ioas, 1, 1);
@@ -144,18 +137,13 @@ TEST(B08, "an area behind the aperture: attach is EADDRINUSE") {
 TEST(B11, "an allowed range that ends behind the aperture: attach is EADDRINUSE") {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd), probe = ioas_alloc(iommufd);
-  struct iommu_iova_range r[16], allowed;
-  uint32_t num = 16, hwpt;
-  uint64_t alignment;
-  REQUIRE(CHECK_OK(hwpt_alloc(iommufd, d.id, probe, 0, &hwpt)));
-  REQUIRE(CHECK_OK(iova_ranges(iommufd, probe, r, &num, &alignment)));
-  if (r[num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
-  allowed = (struct iommu_iova_range){r[num - 1].last, r[num - 1].last + 1};
+  const uint32_t ioas = ioas_alloc(iommufd);
+  const uint64_t end = probe_aperture(iommufd, &d);
+  struct iommu_iova_range allowed = {end, end + 1};
   REQUIRE(CHECK_OK(allow_iovas(iommufd, ioas, &allowed, 1)));
   CHECK_ERR(attach_to(&d, ioas), EADDRINUSE);
   check_ranges(iommufd, ioas, 1, 1);
-  allowed = (struct iommu_iova_range){r[num - 1].last - 1, r[num - 1].last};
+  allowed = (struct iommu_iova_range){end - 1, end};
   REQUIRE(CHECK_OK(allow_iovas(iommufd, ioas, &allowed, 1)));
   CHECK_OK(attach_to(&d, ioas));
 }
@@ -216,12 +204,7 @@ static void attach_over_dead_process(enum kind kind) {
   const int iommufd = open_iommufd();
   const struct vdev d = open_and_bind(kind, 0, iommufd);
   const uint32_t ioas = ioas_alloc(iommufd);
-  uint8_t* memory = pages(PAGE);
-  const pid_t child = fork();
-  int status;
-  if (child == 0) _exit(map_fixed(iommufd, ioas, memory, PAGE, 0x10000) != 0);
-  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
-  REQUIRE(CHECK_EQ(status, 0));
+  map_by_child(iommufd, ioas, pages(PAGE), PAGE, 0x10000);
   CHECK_ERR(attach_to(&d, ioas), EFAULT);
   CHECK_OK(unmap(iommufd, ioas, 0x10000, PAGE));
   CHECK_OK(attach_to(&d, ioas));
@@ -381,130 +364,4 @@ TEST(B23, "replace on one device of a group moves all") {
   CHECK_OK(attach(&d[1], &asked)); /* is there already */
   CHECK_EQ(asked, moved);
   CHECK_OK(destroy(iommufd, ioas));
-}
-
-/* ---- detach, PASID, lifetime ------------------------------------------------------------------------- */
-
-SECTION("iommufd-core 5.8");
-
-TEST(B24, "detach when not attached: no error") {
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, open_iommufd());
-  CHECK_OK(detach(&d));
-}
-
-SECTION("iommufd-core 5.5");
-
-TEST_ROWS(B25, "B26", "PASID attach to an IOAS, with and without the RID attached: EINVAL") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  uint32_t pt = ioas;
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL); /* B26 */
-  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
-  pt = ioas;
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 1, &pt), EINVAL);
-}
-
-static int detach_pasid(const struct vdev* d, uint32_t pasid) {
-  struct vfio_device_detach_iommufd_pt cmd = {.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid};
-  return ioctl(d->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
-}
-
-TEST(B30, "the device is attached already, as PASID 0 (quirk Q9): a plain attach is EBUSY, and the other way round") {
-  const struct window w = interrupt_window();
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  uint32_t hwpt = ioas, again = ioas;
-  REQUIRE(CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &hwpt)));
-  CHECK_ERR(attach_to(&d, ioas), EBUSY);
-  CHECK_ERR(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start), EINVAL); /* with its reserved regions */
-  CHECK_OK(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again));          /* replaces */
-  CHECK_EQ(again, hwpt);
-  CHECK_OK(detach_pasid(&d, 0));
-  CHECK_ERR(destroy(iommufd, hwpt), ENOENT);
-  REQUIRE(CHECK_OK(attach_to(&d, ioas)));
-  CHECK_ERR(attach_full(&d, VFIO_DEVICE_ATTACH_PASID, 0, &again), EBUSY);
-}
-
-struct attacher {
-  const struct vdev* d;
-  const uint32_t* ioas;
-  int failures;
-};
-
-static void* attach_to_both(void* arg) {
-  struct attacher* a = arg;
-  for (int i = 0; i < 200; i++) {
-    if (attach_to(a->d, a->ioas[i % 2]) != 0) a->failures++;
-    if (i % 3 == 0 && detach(a->d) != 0) a->failures++;
-  }
-  return NULL;
-}
-
-TEST(B34, "attaches and detaches of one device in parallel wait for each other, and all succeed") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas[2] = {ioas_alloc(iommufd), ioas_alloc(iommufd)};
-  struct attacher a[3];
-  pthread_t threads[3];
-  for (int i = 0; i < 3; i++) {
-    a[i] = (struct attacher){&d, ioas, 0};
-    REQUIRE(CHECK_EQ(pthread_create(&threads[i], NULL, attach_to_both, &a[i]), 0));
-  }
-  for (int i = 0; i < 3; i++) {
-    pthread_join(threads[i], NULL);
-    CHECK_EQ(a[i].failures, 0);
-  }
-  CHECK_OK(detach(&d));
-  CHECK_OK(destroy(iommufd, ioas[0]));
-  CHECK_OK(destroy(iommufd, ioas[1]));
-}
-
-SECTION("iommufd-core 1.11");
-
-TEST(D33, "close of the iommufd while a device is bound: it attaches to ids that exist") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
-  close_kept(iommufd);
-  CHECK_OK(attach_to(&d, ioas));
-  CHECK_ERR(attach_to(&d, NO_ID), ENOENT);
-}
-
-SECTION("iommufd-core B.5");
-
-TEST(B31, "close of an attached device: HWPT and device are gone, the IOAS stays") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  uint32_t ioas = ioas_alloc(iommufd), pt = ioas;
-  REQUIRE(CHECK_OK(attach(&d, &pt)));
-  close_kept(d.fd);
-  CHECK_ERR(destroy(iommufd, pt), ENOENT);
-  CHECK_ERR(destroy(iommufd, d.id), ENOENT);
-  check_ranges(iommufd, ioas, 1, 1);
-  CHECK_OK(destroy(iommufd, ioas));
-}
-
-SECTION("iommufd-core B.2");
-
-TEST(B32, "attach whose result cannot be written: EFAULT, and the device is detached") {
-  const int iommufd = open_iommufd();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, iommufd);
-  const uint32_t ioas = ioas_alloc(iommufd);
-  const struct vfio_device_attach_iommufd_pt cmd = {.argsz = sizeof(cmd), .pt_id = ioas};
-  CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), EFAULT);
-  CHECK_OK(destroy(iommufd, ioas));
-}
-
-SECTION("iommufd-core B.1");
-
-TEST(B33, "two contexts: a device is bound to one") {
-  const int a = open_iommufd(), b = open_iommufd();
-  struct vdev first = open_and_bind(BEHIND_IOMMU, 0, a), second = open_device(BEHIND_IOMMU);
-  CHECK_ERR(bind_to(&second, b), EINVAL);
-  close_kept(first.fd);
-  CHECK_OK(bind_to(&second, b));
-  CHECK_EQ(second.id, 1);
 }

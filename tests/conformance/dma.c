@@ -5,7 +5,6 @@
  * IOMMUFD_TEST_SIMULATED is set. IOMMUFD_TEST_PHYS says how simulated frames lie: "fragmented" or "contiguous".
  */
 #define _GNU_SOURCE
-#include <sys/wait.h>
 
 #include "edu.h"
 
@@ -390,16 +389,12 @@ TEST(W33n, "noiommu: the same for a sealed file") { file_memory(NOIOMMU, F_SEAL_
 /* Memory that a child has mapped and that outlives it, as the memory of its parent; no descriptor of it is left. */
 static void memory_of_a_gone_child(enum kind kind) {
   const struct rig r = set_up(kind);
-  int status = 0;
   char way[64];
   uint8_t* shared = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   REQUIRE(CHECK(shared != MAP_FAILED));
   snprintf(way, sizeof(way), "/proc/self/map_files/%lx-%lx", (unsigned long)shared, (unsigned long)shared + 4 * PAGE);
   if (simulated() && keep(open(way, O_RDWR | O_CLOEXEC)) < 0) SKIP("only a privileged user may open what is mapped");
-  const pid_t child = fork();
-  if (child == 0) _exit(map_fixed(r.iommufd, r.ioas, shared, 4 * PAGE, 0x400000) != 0);
-  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
-  REQUIRE(CHECK_EQ(status, 0));
+  map_by_child(r.iommufd, r.ioas, shared, 4 * PAGE, 0x400000);
   const uint64_t bus = bus_address(&r, 0x400000 + 3 * PAGE);
   edu_load(&r.edu, r.bus[5], PAGE);
   edu_store(&r.edu, bus, PAGE);

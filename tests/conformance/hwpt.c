@@ -32,12 +32,8 @@ TEST(H02, "HWPT_ALLOC joins the IOAS at once: alignment and pinning") {
   const struct window w = interrupt_window();
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
-  struct iommu_iova_range r[16];
-  uint32_t num = 16;
-  uint64_t alignment;
   add_domain(iommufd, ioas, BEHIND_IOMMU);
-  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r, &num, &alignment)));
-  CHECK_EQ(alignment, PAGE);
+  CHECK_EQ(all_ranges(iommufd, ioas).alignment, PAGE);
   CHECK_ERR(map_fixed(iommufd, ioas, no_page(), PAGE, 0x10000), EFAULT);
   /* Reserved regions belong to a device, and none is attached. */
   CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, w.start));

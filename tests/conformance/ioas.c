@@ -62,17 +62,15 @@ TEST(R06, "IOVA_RANGES behind an IOMMU with room: the interrupt window is betwee
   const struct window w = interrupt_window();
   const struct space s = fresh();
   const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
-  struct iommu_iova_range r[8];
-  uint32_t num = 8;
-  uint64_t alignment;
+  struct ranges r;
   REQUIRE(CHECK_OK(attach_to(&d, s.ioas)));
-  REQUIRE(CHECK_OK(iova_ranges(s.iommufd, s.ioas, r, &num, &alignment)));
-  REQUIRE(CHECK_GE(num, 2));
+  r = all_ranges(s.iommufd, s.ioas);
+  REQUIRE(CHECK_GE(r.num, 2));
   CHECK(w.start == 0xfee00000 || w.start == 0x8000000); /* x86, Arm */
   CHECK_EQ(w.last, w.start + 0xfffff);
-  CHECK_EQ(r[0].last, w.start - 1);
-  CHECK_EQ(r[1].start, w.last + 1);
-  for (uint32_t i = 1; i < num; i++) CHECK(r[i].start > r[i - 1].last + 1);
+  CHECK_EQ(r.at[0].last, w.start - 1);
+  CHECK_EQ(r.at[1].start, w.last + 1);
+  for (uint32_t i = 1; i < r.num; i++) CHECK(r.at[i].start > r.at[i - 1].last + 1);
 }
 
 TEST(R08, "IOVA_RANGES with a bad array: EFAULT, the struct is untouched") {

@@ -132,14 +132,11 @@ TEST(N20, "ATTACH to a second IOAS replaces, and the first automatic HWPT is gon
 
 TEST(N21, "IOVA_RANGES after attach: all of it, alignment 4096") {
   const struct setup s = set_up(true);
-  struct iommu_iova_range r[4];
-  uint32_t num = 4;
-  uint64_t alignment;
-  REQUIRE(CHECK_OK(iova_ranges(s.iommufd, s.ioas, r, &num, &alignment)));
-  CHECK_EQ(num, 1);
-  CHECK_EQ(r[0].start, 0);
-  CHECK_EQ(r[0].last, MAX);
-  CHECK_EQ(alignment, 4096);
+  const struct ranges r = all_ranges(s.iommufd, s.ioas);
+  CHECK_EQ(r.num, 1);
+  CHECK_EQ(r.at[0].start, 0);
+  CHECK_EQ(r.at[0].last, MAX);
+  CHECK_EQ(r.alignment, 4096);
 }
 
 TEST(N22, "a mapping of 512 bytes, then attach: EADDRINUSE") {

@@ -184,13 +184,20 @@ TEST(X04, "different pages have different physical addresses") {
 
 /* ---- both kinds in one context ----------------------------------------------------------------------- */
 
-TEST(N49, "one IOAS, IOMMU device first, noiommu device second: GET_PA is EOPNOTSUPP") {
+/* Both kinds of device and one IOAS, nothing attached or mapped. */
+static struct setup set_up_both(struct vdev* iommu) {
   struct setup s = {.iommufd = open_iommufd()};
-  struct vdev iommu = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
-  uint32_t first, second;
-  uint64_t length, phys;
+  *iommu = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
   s.dev = open_and_bind(NOIOMMU, 0, s.iommufd);
-  s.ioas = first = second = ioas_alloc(s.iommufd);
+  s.ioas = ioas_alloc(s.iommufd);
+  return s;
+}
+
+TEST(N49, "one IOAS, IOMMU device first, noiommu device second: GET_PA is EOPNOTSUPP") {
+  struct vdev iommu;
+  const struct setup s = set_up_both(&iommu);
+  uint32_t first = s.ioas, second = s.ioas;
+  uint64_t length, phys;
   REQUIRE(CHECK_OK(attach(&iommu, &first)));
   REQUIRE(CHECK_OK(attach(&s.dev, &second)));
   CHECK_EQ(second, first); /* joins the real automatic HWPT */
@@ -199,12 +206,10 @@ TEST(N49, "one IOAS, IOMMU device first, noiommu device second: GET_PA is EOPNOT
 }
 
 TEST(N50, "one IOAS, noiommu device first, IOMMU device second: two HWPTs, GET_PA works") {
-  struct setup s = {.iommufd = open_iommufd()};
-  struct vdev iommu = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
-  uint32_t first, second;
+  struct vdev iommu;
+  const struct setup s = set_up_both(&iommu);
+  uint32_t first = s.ioas, second = s.ioas;
   uint64_t length, phys;
-  s.dev = open_and_bind(NOIOMMU, 0, s.iommufd);
-  s.ioas = first = second = ioas_alloc(s.iommufd);
   REQUIRE(CHECK_OK(attach(&s.dev, &first)));
   REQUIRE(CHECK_OK(attach(&iommu, &second)));
   CHECK_NE(second, first);
@@ -244,12 +249,10 @@ TEST(X07, "a noiommu device on the HWPT of an IOMMU device: accepted") {
 }
 
 TEST(X08, "a noiommu HWPT made before the IOMMU device attaches keeps GET_PA; one made after does not give it") {
-  struct setup s = {.iommufd = open_iommufd()};
-  struct vdev iommu = open_and_bind(BEHIND_IOMMU, 0, s.iommufd);
+  struct vdev iommu;
+  const struct setup s = set_up_both(&iommu);
   uint32_t hwpt, other;
   uint64_t length, phys;
-  s.dev = open_and_bind(NOIOMMU, 0, s.iommufd);
-  s.ioas = ioas_alloc(s.iommufd);
   REQUIRE(CHECK_OK(hwpt_alloc(s.iommufd, s.dev.id, s.ioas, 0, &hwpt)));
   REQUIRE(CHECK_OK(attach_to(&iommu, s.ioas)));
   REQUIRE(CHECK_OK(map_fixed(s.iommufd, s.ioas, pages(PAGE), PAGE, 0x10000)));

@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 
@@ -153,6 +154,15 @@ static inline int map_fixed(int iommufd, uint32_t ioas, const void* va, uint64_t
   return map_full(iommufd, ioas, RW | FIXED, (uintptr_t)va, length, &iova);
 }
 
+/* The same in a process of its own, which has ended afterwards. */
+static inline void map_by_child(int iommufd, uint32_t ioas, const void* va, uint64_t length, uint64_t iova) {
+  const pid_t child = fork();
+  int status;
+  if (child == 0) _exit(map_fixed(iommufd, ioas, va, length, iova) != 0);
+  REQUIRE(CHECK_EQ(waitpid(child, &status, 0), child));
+  REQUIRE(CHECK_EQ(status, 0));
+}
+
 static inline int map_va(int iommufd, uint32_t ioas, uint64_t va, uint64_t length, uint64_t* iova) {
   *iova = 0;
   return map_full(iommufd, ioas, RW, va, length, iova);
@@ -197,6 +207,32 @@ static inline int iova_ranges(int iommufd, uint32_t ioas, struct iommu_iova_rang
   *num = cmd.num_iovas;
   *alignment = cmd.out_iova_alignment;
   return r;
+}
+
+/* All ranges of an IOAS, which has no more than these. */
+struct ranges {
+  struct iommu_iova_range at[16];
+  uint32_t num;
+  uint64_t alignment;
+};
+
+static inline struct ranges all_ranges(int iommufd, uint32_t ioas) {
+  struct ranges r = {.num = 16};
+  REQUIRE(CHECK_OK(iova_ranges(iommufd, ioas, r.at, &r.num, &r.alignment)));
+  return r;
+}
+
+static inline void check_ranges(int iommufd, uint32_t ioas, uint32_t want_num, uint64_t want_alignment) {
+  const struct ranges r = all_ranges(iommufd, ioas);
+  CHECK_EQ(r.num, want_num);
+  CHECK_EQ(r.alignment, want_alignment);
+}
+
+/* The last address of an IOAS. When nothing is behind it the test is skipped. */
+static inline uint64_t end_of_aperture(int iommufd, uint32_t ioas) {
+  const struct ranges r = all_ranges(iommufd, ioas);
+  if (r.at[r.num - 1].last == MAX) SKIP("this IOMMU has no end of its aperture");
+  return r.at[r.num - 1].last;
 }
 
 static inline int allow_iovas(int iommufd, uint32_t ioas, const struct iommu_iova_range* ranges, uint32_t num) {

@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An open of /dev/iommu as a VFIO type1 container (spec iommufd-core 6 and 4.7, rows T of 7.9). Rows that need a group
- * (T28 to T30), an access (T22d) or a dma-buf (T23) are elsewhere. Some rows need an edu device behind an IOMMU.
+ * An open of /dev/iommu as a VFIO type1 container (spec iommufd-core 6 and 4.7, rows T of 7.9). GET_INFO is in
+ * vfio_compat_info.c; rows that need a group (T28 to T30), an access (T22d) or a dma-buf (T23) are elsewhere. Some rows need
+ * an edu device behind an IOMMU.
  */
 #define _GNU_SOURCE
+#include "container.h"
 #include "edu.h"
 
 #define BASE 0x20000u
 
 static int check_extension(int iommufd, unsigned long n) { return ioctl(iommufd, VFIO_CHECK_EXTENSION, n); }
 static int set_iommu(int iommufd, unsigned long type) { return ioctl(iommufd, VFIO_SET_IOMMU, type); }
-
-static int set_compat(int iommufd, uint32_t ioas) {
-  struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .ioas_id = ioas, .op = IOMMU_VFIO_IOAS_SET};
-  return ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd);
-}
-
-struct container {
-  int iommufd;
-  uint32_t ioas;
-};
-
-static struct container open_container(void) {
-  struct container c = {.iommufd = open_iommufd()};
-  c.ioas = ioas_alloc(c.iommufd);
-  REQUIRE(CHECK_OK(set_compat(c.iommufd, c.ioas)));
-  return c;
-}
 
 static struct container open_version1(void) {
   const struct container c = open_container();
@@ -396,107 +381,6 @@ TEST(T22f, "version 1: every page of a mapping in any order, twice as many mappi
   }
   CHECK_OK(unmap_full_dma(c.iommufd, 24, 0, BASE, count * PAGE));
   CHECK_EQ(size_after, 0);
-}
-
-/* ---- GET_INFO ---------------------------------------------------------------------------------------- */
-
-SECTION("iommufd-core 6.6");
-
-TEST(T24, "GET_INFO: EFAULT, EINVAL for argsz, then ENODEV") {
-  const int iommufd = open_iommufd();
-  struct vfio_iommu_type1_info cmd = {.argsz = 15};
-  CHECK_ERR(ioctl(iommufd, VFIO_IOMMU_GET_INFO, no_page()), EFAULT);
-  CHECK_ERR(ioctl(iommufd, VFIO_IOMMU_GET_INFO, &cmd), EINVAL);
-  CHECK_ERR(ioctl(open_container().iommufd, VFIO_IOMMU_GET_INFO, &cmd), EINVAL);
-  cmd.argsz = sizeof(cmd);
-  CHECK_ERR(ioctl(iommufd, VFIO_IOMMU_GET_INFO, &cmd), ENODEV);
-}
-
-static uint32_t word_at(const uint8_t* p, unsigned offset) {
-  uint32_t v;
-  memcpy(&v, p + offset, sizeof(v));
-  return v;
-}
-
-static uint64_t long_at(const uint8_t* p, unsigned offset) {
-  uint64_t v;
-  memcpy(&v, p + offset, sizeof(v));
-  return v;
-}
-
-static bool untouched(const uint8_t* p, unsigned from, unsigned to) {
-  for (unsigned i = from; i < to; i++)
-    if (p[i] != 0xa5) return false;
-  return true;
-}
-
-TEST_ROWS(T25, "T26", "GET_INFO: what is written for every argsz from 16 to 80") {
-  const struct container c = open_container();
-  for (unsigned argsz = 16; argsz <= 80; argsz++) {
-    uint8_t b[96];
-    const unsigned header = argsz < 24 ? argsz : 24;
-    memset(b, 0xa5, sizeof(b));
-    memcpy(b, &argsz, sizeof(argsz));
-    bool good = CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
-    good &= CHECK_EQ(word_at(b, 0), 72);
-    good &= CHECK_EQ(word_at(b, 4), VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS);
-    good &= CHECK_EQ(long_at(b, 8), ~(uint64_t)(PAGE - 1)); /* T26 */
-    if (argsz >= 20) good &= CHECK_EQ(word_at(b, 16), argsz >= 72 ? 24 : 0);
-    good &= CHECK(untouched(b, header, 24));
-    if (argsz >= 36) {
-      good &= CHECK_EQ(word_at(b, 24), 3 | 1 << 16);
-      good &= CHECK_EQ(word_at(b, 28), argsz >= 40 ? 40 : 0);
-      good &= CHECK_EQ(word_at(b, 32), 0xffffffff);
-    } else {
-      good &= CHECK(untouched(b, 24, 36));
-    }
-    good &= CHECK(untouched(b, 36, 40));
-    if (argsz >= 72) {
-      good &= CHECK_EQ(word_at(b, 40), 1 | 1 << 16);
-      good &= CHECK_EQ(word_at(b, 44), 0);
-      good &= CHECK_EQ(word_at(b, 48), 1);
-      good &= CHECK_EQ(word_at(b, 52), 0);
-      good &= CHECK_EQ(long_at(b, 56), 0);
-      good &= CHECK_EQ(long_at(b, 64), MAX);
-    } else {
-      good &= CHECK(untouched(b, 40, 72));
-    }
-    good &= CHECK(untouched(b, 72, sizeof(b)));
-    if (!good) note("argsz %u", argsz);
-  }
-}
-
-TEST(T25d, "GET_INFO with a device: its page sizes and ranges, entries as they fit") {
-  const struct container c = open_container();
-  const struct vdev d = open_and_bind(BEHIND_IOMMU, 0, c.iommufd);
-  uint8_t b[512];
-  struct iommu_iova_range ranges[16];
-  uint32_t num = 16, room = 40 + 16 + 16; /* one range */
-  uint64_t alignment;
-  REQUIRE(CHECK_OK(attach_to(&d, c.ioas)));
-  REQUIRE(CHECK_OK(iova_ranges(c.iommufd, c.ioas, ranges, &num, &alignment)));
-  if (num < 2) SKIP("the IOMMU reserves nothing: one range");
-  memset(b, 0xa5, sizeof(b));
-  memcpy(b, &room, sizeof(room));
-  CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
-  CHECK_EQ(word_at(b, 0), 56 + 16 * num);
-  CHECK_EQ(word_at(b, 16), 0);
-  CHECK(untouched(b, 40, 56));
-  CHECK_EQ(long_at(b, 56), ranges[0].start);
-  CHECK_EQ(long_at(b, 64), ranges[0].last);
-  CHECK(untouched(b, 72, sizeof(b)));
-  room = sizeof(b);
-  memcpy(b, &room, sizeof(room));
-  CHECK_OK(ioctl(c.iommufd, VFIO_IOMMU_GET_INFO, b));
-  CHECK_EQ(word_at(b, 16), 24);
-  CHECK_EQ(word_at(b, 28), 40);
-  CHECK_EQ(word_at(b, 48), num);
-  for (uint32_t i = 0; i < num; i++) {
-    CHECK_EQ(long_at(b, 56 + 16 * i), ranges[i].start);
-    CHECK_EQ(long_at(b, 64 + 16 * i), ranges[i].last);
-  }
-  CHECK_NE(long_at(b, 8) & PAGE, 0);
-  CHECK_EQ(long_at(b, 8) & (PAGE - 1), 0);
 }
 
 /* ---- what is not there ------------------------------------------------------------------------------- */

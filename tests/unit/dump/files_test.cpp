@@ -38,6 +38,14 @@ class Dump : public testing::Test {
     return h;
   }
 
+  // An entry of 64 KiB in many items, and one of a page that may only be read.
+  std::string text_with_64k_entry(Result<std::unique_ptr<pt::Table>> made) {
+    use(std::move(made));
+    map(0x1'0000, 0x1234'0000, 0x1'0000);
+    map(0x2'0000, 0x1235'0000, 0x1000, Access::kRead);
+    return text_of(hwpt(iommu::Kind::kAmd));
+  }
+
   std::unique_ptr<pt::TableArena> arena = std::move(pt::TableArena::create({})).value();
   std::unique_ptr<pt::Table> table;
 };
@@ -104,20 +112,14 @@ TEST_F(Dump, x86_as_text) {
 }
 
 TEST_F(Dump, riscv_as_text) {
-  use(make_riscv(*arena, {.va_bits = 39}));
-  map(0x1'0000, 0x1234'0000, 0x1'0000);
-  map(0x2'0000, 0x1235'0000, 0x1000, Access::kRead);
-  const std::string text = text_of(hwpt(iommu::Kind::kAmd));
+  const std::string text = text_with_64k_entry(make_riscv(*arena, {.va_bits = 39}));
   EXPECT_THAT(text, HasSubstr("format: riscv, "));
   EXPECT_THAT(text, HasSubstr("      [16..31] 0x10000..0x1ffff -> 0x12340000..0x1234ffff rw 64K\n"
                               "      [32] 0x20000..0x20fff -> 0x12350000..0x12350fff r- 4K\n"));
 }
 
 TEST_F(Dump, arm_lpae_as_text) {
-  use(make_arm_lpae(*arena));
-  map(0x1'0000, 0x1234'0000, 0x1'0000);
-  map(0x2'0000, 0x1235'0000, 0x1000, Access::kRead);
-  const std::string text = text_of(hwpt(iommu::Kind::kAmd));
+  const std::string text = text_with_64k_entry(make_arm_lpae(*arena));
   EXPECT_THAT(text, HasSubstr("format: arm_lpae_s2, "));
   EXPECT_THAT(text, HasSubstr("        [16..31] 0x10000..0x1ffff -> 0x12340000..0x1234ffff rw 64K\n"
                               "        [32] 0x20000..0x20fff -> 0x12350000..0x12350fff r- 4K\n"));

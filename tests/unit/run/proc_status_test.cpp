@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "run/proc_status.hpp"
 
+#include <unistd.h>
+
 #include "mem/local_memory.hpp"
 
 namespace iommufd::run {
@@ -20,6 +22,14 @@ TEST(ProcStatus, paths_of_a_process_and_of_its_threads) {
        {"/proc/17/stat", "/proc/17/status/x", "/proc/status", "/proc/x17/status", "/proc/0/status", "/proc/17x/status",
         "/proc/self/task/self/status", "/proc/17/task/status", "/proc//status", "/sys/17/status", "", "/"})
     EXPECT_FALSE(parse_proc_path(path, "status")) << path;
+}
+
+TEST(ProcStatus, names_other_processes) {
+  EXPECT_EQ(status_id(::getpid(), "Tgid"), ::getpid());
+  EXPECT_EQ(status_id(::getpid(), "PPid"), ::getppid());
+  EXPECT_EQ(status_id(::getpid(), "TracerPid").error(), Errno::kSrch);  // 0
+  EXPECT_EQ(status_id(::getpid(), "Tracer").error(), Errno::kSrch);
+  EXPECT_EQ(status_id(-1, "Tgid").error(), Errno::kNoEnt);
 }
 
 TEST(ProcStatus, numbers_are_added_in_the_width_of_the_kernel) {
