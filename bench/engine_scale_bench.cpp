@@ -128,7 +128,7 @@ void map_1g(benchmark::State& state, mem::PhysPolicy::Kind kind, const char* lab
   constexpr u64 kGib = u64{1} << 30;
   Space space({.kind = kind}, kGib);
   iommu::Instance amd(iommu::Kind::kAmd, "ivhd0", space.platform().tables());
-  iommu::DevicePort port("0000:01:00.0", iommu::Translation::kIommu, space.platform().phys(), nullptr);
+  iommu::DevicePort port("0000:01:00.0", &amd, space.platform().phys(), nullptr);
   core::PhysicalDevice physical{"0000:01:00.0", &amd, &port, 0, {}};
   Ref<core::Device> device = std::move(core::Device::bind(Ref<core::Context>(space.context()), physical)).value();
   space.promise();

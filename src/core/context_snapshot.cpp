@@ -8,6 +8,7 @@
 #include "core/device.hpp"
 #include "core/group.hpp"
 #include "core/ioas.hpp"
+#include "iommu/device_port.hpp"
 
 namespace iommufd::core {
 
@@ -48,8 +49,13 @@ Result<void> Group::snapshot(Deadline deadline, std::span<HwptSnapshot> hwpts) {
   for (const auto& [pasid, attachment] : attachments_) {
     const auto hwpt = std::ranges::find(hwpts, std::to_underlying(attachment.hwpt->id()), &HwptSnapshot::id);
     if (hwpt == hwpts.end()) continue;  // newer than its copy would be
-    for (const Attachment::Member& member : attachment.members)
-      hwpt->devices.push_back({std::to_underlying(member.device->id()), member.device->physical().name, pasid});
+    for (const Attachment::Member& member : attachment.members) {
+      const PhysicalDevice& physical = member.device->physical();
+      AttachedDevice& d =
+          hwpt->devices.emplace_back(AttachedDevice{std::to_underlying(member.device->id()), physical.name, pasid});
+      if (pasid == kRid && !physical.is_noiommu() && physical.port != nullptr)
+        d.iotlb = physical.port->iotlb().counters();
+    }
   }
   return {};
 }

@@ -7,11 +7,13 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/types.hpp"
 #include "iommu/instance.hpp"
+#include "iommu/iotlb.hpp"
 #include "pt/snapshot.hpp"
 
 namespace iommufd::core {
@@ -20,8 +22,9 @@ class Context;
 
 struct AttachedDevice {
   u32 id = 0;
-  std::string name;  // BDF
-  u32 pasid = 0;     // 0: the RID
+  std::string name;                             // BDF
+  u32 pasid = 0;                                // 0: the RID
+  std::optional<iommu::IotlbCounters> iotlb{};  // of the device; nothing when it has no IOTLB, or none for the PASID
 };
 
 struct DeviceSnapshot {

@@ -85,12 +85,20 @@ class Tree final : public pt::SnapshotReader::Visitor {
 
 void put_devices(Json& json, const core::HwptSnapshot& hwpt) {
   json.begin_list("devices");
-  for (const core::AttachedDevice& device : hwpt.devices)
+  for (const core::AttachedDevice& device : hwpt.devices) {
     json.begin_object({}, Layout::kOneLine)
         .number("id", device.id)
         .text("bdf", device.name)
-        .number("pasid", device.pasid)
-        .end_object();
+        .number("pasid", device.pasid);
+    if (device.iotlb)
+      json.begin_object("iotlb", Layout::kOneLine)
+          .number("hits", device.iotlb->hits)
+          .number("misses", device.iotlb->misses)
+          .number("walks", device.iotlb->walks)
+          .number("invalidated", device.iotlb->invalidated)
+          .end_object();
+    json.end_object();
+  }
   json.end_list();
 }
 
@@ -139,7 +147,11 @@ std::string text_of(const core::HwptSnapshot& hwpt) {
                                  hwpt.automatic ? "automatic" : "manual", owner_name(hwpt));
   for (const core::AttachedDevice& device : hwpt.devices) {
     text += fmt::format("device {}: {}", device.id, device.name);
-    text += device.pasid == 0 ? "\n" : fmt::format(" pasid {}\n", device.pasid);
+    if (device.pasid != 0) text += fmt::format(" pasid {}", device.pasid);
+    if (device.iotlb)
+      text += fmt::format(", IOTLB {} hits, {} misses, {} walks, {} invalidated", device.iotlb->hits,
+                          device.iotlb->misses, device.iotlb->walks, device.iotlb->invalidated);
+    text += "\n";
   }
   text += fmt::format("format: {}, hardware depth {}, {} tables\n", table.table.format->name,
                       table.table.format->hardware_depth(table.top.level), table.pages.size());

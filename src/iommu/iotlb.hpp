@@ -95,7 +95,7 @@ class Iotlb {
     u32 victim = 0;  // guarded by an odd version
   };
   static constexpr u64 tag_of(u64 iova, unsigned lg2) { return (iova >> lg2 << kSmallestLg2) | lg2; }
-  static constexpr std::size_t index_of(u64 item) { return (item ^ (item >> 7) ^ (item >> 14)) % kSets; }
+  static constexpr std::size_t index_of(u64 item) { return (item ^ item / kSets) % kSets; }
   // Locks a set for writing; nothing when somebody else has.
   static bool try_lock(Set& set) noexcept;
   static void lock(Set& set) noexcept;

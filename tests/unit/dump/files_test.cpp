@@ -33,7 +33,7 @@ class Dump : public testing::Test {
     h.automatic = true;
     h.iommu = kind == iommu::Kind::kAmd ? "ivhd0" : "dmar0";
     h.aperture = table->aperture();
-    h.devices = {{2, "0000:01:00.0", 0}};
+    h.devices = {{2, "0000:01:00.0", 0, iommu::IotlbCounters{.hits = 9, .misses = 2, .walks = 3, .invalidated = 1}}};
     h.table = pt::copy_table(*table);
     return h;
   }
@@ -58,7 +58,7 @@ TEST_F(Dump, amd_v1_as_text) {
   ASSERT_TRUE(table->record_write(Iova{0x2000}));
   EXPECT_EQ(text_of(hwpt(iommu::Kind::kAmd)),
             R"(hwpt 3: ioas 1, automatic, iommu amd (ivhd0)
-device 2: 0000:01:00.0
+device 2: 0000:01:00.0, IOTLB 9 hits, 2 misses, 3 walks, 1 invalidated
 format: amd_v1, hardware depth 3, 3 tables
 iova: 0x0..0xffffffffffffffff, entries of 4K 8K 16K 32K 64K 128K 256K 512K 1M 2M 4M 8M 16M 32M 64M 128M 256M 512M 1G 2G 4G 8G 16G 32G 64G 128G 256G 1T 2T 4T 8T 16T 32T 64T 128T 256T 512T 1P 2P
 dirty tracking: unsupported
@@ -79,7 +79,7 @@ TEST_F(Dump, vtd_second_stage_as_text) {
   map(0x4000'0000, 0x4000'0000, 0x4000'0000);
   EXPECT_EQ(text_of(hwpt(iommu::Kind::kVtd)),
             R"(hwpt 3: ioas 1, automatic, iommu vtd (dmar0)
-device 2: 0000:01:00.0
+device 2: 0000:01:00.0, IOTLB 9 hits, 2 misses, 3 walks, 1 invalidated
 format: vtd_second_stage, hardware depth 2, 4 tables
 iova: 0x0..0xffffffffffff, entries of 4K 2M 1G
 dirty tracking: unsupported
@@ -144,7 +144,7 @@ TEST_F(Dump, vtd_second_stage_as_json) {
   "aperture": {"first": "0x0", "last": "0x7fffffffff"},
   "dirty_tracking": "unsupported",
   "devices": [
-    {"id": 2, "bdf": "0000:01:00.0", "pasid": 0}
+    {"id": 2, "bdf": "0000:01:00.0", "pasid": 0, "iotlb": {"hits": 9, "misses": 2, "walks": 3, "invalidated": 1}}
   ],
   "tables": [
     {"address": "0x100000000", "level": 2, "iova": "0x0"},
