@@ -54,7 +54,7 @@ Result<void> Group::snapshot(Deadline deadline, std::span<HwptSnapshot> hwpts) {
       AttachedDevice& d =
           hwpt->devices.emplace_back(AttachedDevice{std::to_underlying(member.device->id()), physical.name, pasid});
       if (pasid == kRid && !physical.is_noiommu() && physical.port != nullptr)
-        d.iotlb = physical.port->iotlb().counters();
+        d.iotlb = physical.port->iotlb_counters();
     }
   }
   return {};

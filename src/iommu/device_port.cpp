@@ -13,24 +13,24 @@ namespace iommufd::iommu {
 // The translations of one transaction. What it knows of an item it keeps until it leaves the item.
 class DevicePort::Walker {
  public:
-  Walker(DevicePort& port, Access access)
+  Walker(DevicePort& port, mem::DmaEpoch::Transaction& transaction, Access access)
       : port_(port),
+        transaction_(transaction),
         access_(access),
         generation_(port.iotlb_.generation()),
         domain_(port.domain_.load(std::memory_order_acquire)) {
     records_writes_ = access == Access::kWrite && domain_ != nullptr && domain_->tracks_dirty();
   }
-  ~Walker() { port_.iotlb_.count(hits_, misses_, walks_); }
   Walker(const Walker&) = delete;
   Walker& operator=(const Walker&) = delete;
 
   [[nodiscard]] Access access() const { return access_; }
   // Errors: kFault, with the reason.
   Result<PhysAddr> translate(u64 addr, FaultReason& reason) {
-    if (addr - item_.start >= size_) {
+    if (addr - start_ >= size_) {
       IOMMUFD_TRY(enter(addr, reason));
     }
-    return advance(item_.pa, addr - item_.start);
+    return advance(pa_, addr - start_);
   }
 
  private:
@@ -39,28 +39,33 @@ class DevicePort::Walker {
     if (domain_ == nullptr) return Err(Errno::kFault);
     std::optional<Iotlb::Entry> item = port_.iotlb_.find(addr);
     const bool known = item.has_value();
-    known ? ++hits_ : ++misses_;
     reason = FaultReason::kNotPresent;
-    if (!known) item = walk(addr);
-    if (!item) return Err(Errno::kFault);
+    if (known) {
+      transaction_.count(1);
+    } else {
+      port_.misses_.fetch_add(1, std::memory_order_relaxed);
+      item = walk(addr);
+      if (!item) return Err(Errno::kFault);
+    }
     reason = access_ == Access::kRead ? FaultReason::kNoReadAccess : FaultReason::kNoWriteAccess;
     if (!allows(item->access, access_)) return Err(Errno::kFault);
     // The bit first, then the data: whoever clears it waits for transactions, so it never finds one without the other.
     const bool record = records_writes_ && !item->dirty;
     if (record) {
       reason = FaultReason::kNotPresent;
-      ++walks_;
+      port_.walks_.fetch_add(1, std::memory_order_relaxed);
       if (!domain_->record_write(Iova{addr})) return Err(Errno::kFault);
       item->dirty = true;
     }
     if (!known || record) port_.iotlb_.insert(generation_, *item);
-    item_ = *item;
+    start_ = item->start;
     size_ = u64{1} << item->lg2;
+    pa_ = item->pa;
     return {};
   }
 
   std::optional<Iotlb::Entry> walk(u64 addr) {
-    ++walks_;
+    port_.walks_.fetch_add(1, std::memory_order_relaxed);
     const std::optional<pt::Translation> t = domain_->lookup(Iova{addr});
     if (!t) return std::nullopt;
     const u64 offset = addr & ((u64{1} << t->item_lg2) - 1);
@@ -68,15 +73,14 @@ class DevicePort::Walker {
   }
 
   DevicePort& port_;
+  mem::DmaEpoch::Transaction& transaction_;
   const Access access_;
   const u64 generation_;  // older than domain_, so that nothing of a domain that was left is entered
   Domain* const domain_;
   bool records_writes_ = false;
-  Iotlb::Entry item_{};
-  u64 size_ = 0;  // of item_, bytes; 0: there is none yet
-  u64 hits_ = 0;
-  u64 misses_ = 0;
-  u64 walks_ = 0;
+  u64 start_ = 0;  // the item that the transaction is in: IOVA, bytes (0: none yet), and where it is
+  u64 size_ = 0;
+  PhysAddr pa_;
 };
 
 DevicePort::DevicePort(std::string name, Instance* iommu, mem::PhysicalMemory& phys, FaultObserver* observer)
@@ -105,6 +109,11 @@ void DevicePort::flush(const Domain& domain, IovaRange range) {
   epoch_.wait();
 }
 
+IotlbCounters DevicePort::iotlb_counters() const {
+  return {epoch_.tally(), misses_.load(std::memory_order_relaxed), walks_.load(std::memory_order_relaxed),
+          iotlb_.invalidated()};
+}
+
 Err DevicePort::fault(u64 addr, Access access, FaultReason reason) const {
   if (observer_ != nullptr) observer_->dma_fault({name_, addr, access, reason});
   return Err(Errno::kFault);
@@ -123,8 +132,8 @@ Result<DevicePort::Target> DevicePort::locate(Walker& walker, u64 addr, u64 leng
 template <class Byte>
 Result<void> DevicePort::transfer(u64 addr, std::span<Byte> buf, Access access) {
   if (!bus_master_.load(std::memory_order_acquire)) return fault(addr, access, FaultReason::kBusMasterOff);
-  const mem::DmaEpoch::Transaction in_flight(epoch_);
-  Walker walker(*this, access);
+  mem::DmaEpoch::Transaction in_flight(epoch_);
+  Walker walker(*this, in_flight, access);
   u64 done = 0;
   while (done < buf.size()) {
     // Pages that follow each other in one address space move in one copy.

@@ -41,7 +41,7 @@ class DevicePort final : public DmaPort {
   // Something of `domain` in the range is not what it was. When the call returns, no transaction that began before is still
   // running, and later ones translate anew. Pre: DmaEpoch::full_fence() since the change; not inside a transaction.
   void flush(const Domain& domain, IovaRange range);
-  [[nodiscard]] const Iotlb& iotlb() const { return iotlb_; }
+  [[nodiscard]] IotlbCounters iotlb_counters() const;
 
   // For tests of checkers: the nth write from now (1 = the next) has one bit flipped. 0: none.
   void corrupt_write(u64 nth) { corrupt_in_.store(nth, std::memory_order_relaxed); }
@@ -65,7 +65,9 @@ class DevicePort final : public DmaPort {
   mem::PhysicalMemory& phys_;
   FaultObserver* const observer_;
   mem::DmaEpoch epoch_;
-  Iotlb iotlb_;
+  Iotlb iotlb_;  // hits are the tally of epoch_
+  std::atomic<u64> misses_{0};
+  std::atomic<u64> walks_{0};
   std::atomic<bool> bus_master_{false};
   std::atomic<Domain*> domain_{nullptr};
   std::atomic<Domain*> leaving_{nullptr};  // while attach() waits for the last transactions through it

@@ -97,15 +97,4 @@ void Iotlb::invalidate(IovaRange range) noexcept {
   }
 }
 
-void Iotlb::count(u64 hits, u64 misses, u64 walks) noexcept {
-  if (hits != 0) hits_.fetch_add(hits, std::memory_order_relaxed);
-  if (misses != 0) misses_.fetch_add(misses, std::memory_order_relaxed);
-  if (walks != 0) walks_.fetch_add(walks, std::memory_order_relaxed);
-}
-
-IotlbCounters Iotlb::counters() const noexcept {
-  return {hits_.load(std::memory_order_relaxed), misses_.load(std::memory_order_relaxed),
-          walks_.load(std::memory_order_relaxed), invalidated_.load(std::memory_order_relaxed)};
-}
-
 }  // namespace iommufd::iommu

@@ -75,9 +75,8 @@ class Iotlb {
   void invalidate(IovaRange range) noexcept;
   void invalidate_all() noexcept { invalidate({0, ~u64{0}}); }
 
-  // Adds up what a transaction did.
-  void count(u64 hits, u64 misses, u64 walks) noexcept;
-  [[nodiscard]] IotlbCounters counters() const noexcept;
+  // Entries that invalidate() has dropped.
+  [[nodiscard]] u64 invalidated() const noexcept { return invalidated_.load(std::memory_order_relaxed); }
 
   static constexpr unsigned kWays = 3;
   static constexpr unsigned kSets = 128;
@@ -105,9 +104,6 @@ class Iotlb {
   std::atomic<u64> sizes_{0};  // lg2 of the items that were ever entered, one bit each
   std::atomic<u64> generation_{0};
   std::array<Set, kSets> sets_;
-  alignas(64) std::atomic<u64> hits_{0};
-  std::atomic<u64> misses_{0};
-  std::atomic<u64> walks_{0};
   std::atomic<u64> invalidated_{0};
 };
 

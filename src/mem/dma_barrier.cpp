@@ -9,7 +9,7 @@ void DmaEpoch::wait_busy() {
   const MutexLock lock(mu_);
   const u64 old = epoch_.fetch_add(1, std::memory_order_seq_cst);
   const std::atomic<u64>& inflight = inflight_[old & 1];
-  for (unsigned spins = 0; inflight.load(std::memory_order_seq_cst) != 0; ++spins)
+  for (unsigned spins = 0; running(inflight.load(std::memory_order_seq_cst)) != 0; ++spins)
     if (spins > 64) std::this_thread::yield();
 }
 

@@ -35,12 +35,16 @@ class alignas(64) DmaEpoch {
         count_->fetch_sub(1, std::memory_order_release);
       }
     }
-    ~Transaction() { count_->fetch_sub(1, std::memory_order_release); }
+    ~Transaction() { count_->fetch_add((tally_ << kTallyShift) - 1, std::memory_order_release); }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
 
+    // Something that the device counts, added to its tally with the write that ends the transaction.
+    void count(u64 n) { tally_ += n; }
+
    private:
     std::atomic<u64>* count_;
+    u64 tally_ = 0;
   };
 
   // Returns when no transaction that began before is left. Pre: full_fence() since what they may have used was cleared; the
@@ -50,7 +54,14 @@ class alignas(64) DmaEpoch {
       wait_busy();
   }
   [[nodiscard]] bool idle() const {
-    return inflight_[0].load(std::memory_order_acquire) == 0 && inflight_[1].load(std::memory_order_acquire) == 0;
+    return running(inflight_[0].load(std::memory_order_acquire)) == 0 &&
+           running(inflight_[1].load(std::memory_order_acquire)) == 0;
+  }
+  // What transactions have counted, modulo 2^48.
+  [[nodiscard]] u64 tally() const {
+    const u64 sum = (inflight_[0].load(std::memory_order_relaxed) >> kTallyShift) +
+                    (inflight_[1].load(std::memory_order_relaxed) >> kTallyShift);
+    return sum & (~u64{0} >> kTallyShift);
   }
   // Orders what was cleared before it and the look at devices after it, against a transaction's count and its lookups.
   static void full_fence() {
@@ -64,6 +75,9 @@ class alignas(64) DmaEpoch {
 
  private:
   friend class DmaBarrier;
+  static constexpr unsigned kTallyShift =
+      16;  // of an element of inflight_: below it the transactions, above it their tally
+  static constexpr u64 running(u64 word) { return word & ((u64{1} << kTallyShift) - 1); }
   void wait_busy() IOMMUFD_EXCLUDES(mu_);
 
   std::atomic<u64> epoch_{0};

@@ -82,7 +82,7 @@ class DevicePortTest : public ::testing::TestWithParam<Kind> {
   bool write(u64 value, Iova iova = kIova) {
     return port_.write(iova.raw(), std::as_bytes(std::span(&value, 1))).has_value();
   }
-  IotlbCounters counters() { return port_.iotlb().counters(); }
+  IotlbCounters counters() { return port_.iotlb_counters(); }
 
   std::unique_ptr<Platform> platform_ = std::move(*Platform::create({}));
   Instance iommu_{GetParam(), "iommu0", platform_->tables()};
@@ -103,7 +103,7 @@ TEST_P(DevicePortTest, the_second_access_walks_no_table) {
   EXPECT_EQ(counters(), (IotlbCounters{2, 1, 1, 0}));
   // Another device has an IOTLB of its own, and is attached to nothing.
   EXPECT_EQ(read(kIova, other_port_), std::nullopt);
-  EXPECT_EQ(other_port_.iotlb().counters(), (IotlbCounters{0, 0, 0, 0}));
+  EXPECT_EQ(other_port_.iotlb_counters(), (IotlbCounters{0, 0, 0, 0}));
   unmap(*d, kIova);
   EXPECT_EQ(read(), std::nullopt);
   EXPECT_EQ(counters(), (IotlbCounters{2, 2, 2, 1}));
@@ -127,7 +127,7 @@ TEST_P(DevicePortTest, unmap_reaches_every_device_and_only_its_range) {
   for (DevicePort* port : {&port_, &other_port_}) {
     EXPECT_EQ(read(next, *port), 2u);
     EXPECT_EQ(read(kIova, *port), 3u);
-    EXPECT_EQ(port->iotlb().counters(), (IotlbCounters{1, 3, 3, 1}));
+    EXPECT_EQ(port->iotlb_counters(), (IotlbCounters{1, 3, 3, 1}));
   }
   unmap(*d, kIova, 2 * kPageSize);
   port_.attach(nullptr);
