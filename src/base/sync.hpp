@@ -38,28 +38,30 @@ namespace iommufd {
 
 // Outermost first. A thread that holds a rank may take only larger ones.
 enum class LockRank : u8 {
-  kRunProcess = 12,   // run: cache of client processes
-  kRunPaths = 14,     // run: tree of paths
-  kVfioDevice = 20,   // vfio: one device, its binding, its irqs
-  kSelftest = 24,     // selftest: what one access file has pinned; its devices
-  kHwptList = 30,     // core: the list of HWPTs of one IOAS
-  kGroup = 34,        // core: attachments of one group
-  kAccess = 36,       // core: where one access is attached
-  kObjectTable = 38,  // core: ids of one context (held briefly, by the ones above)
-  kDomains = 42,      // core: the domains of one IOAS (shared by map, exclusive by attach)
-  kIova = 46,         // core: intervals of one IOAS; two IOASes nest in COPY, by address
-  kPages = 50,        // mem: one pages object
-  kFrames = 54,       // mem: frames of the physical memory
-  kAccount = 56,      // mem: locked-memory accounts
-  kPtTop = 58,        // pt: growing the top of a table
-  kPtAlloc = 60,      // pt: free list of table pages
-  kPci = 64,          // pci: config space of a function
-  kModel = 66,        // models: registers of one device
-  kIrq = 70,          // vfio: eventfds of one device
-  kDma = 72,          // iommu: a device's DMA port, slow path
-  kRunFiles = 76,     // run: table of open files; asked from everywhere, also for a page that is being pinned
-  kReport = 80,       // machine: reports on stderr
-  kLeaf = 90,         // takes nothing else
+  kRunProcess = 12,     // run: cache of client processes
+  kRunPaths = 14,       // run: tree of paths
+  kVfioGroup = 16,      // vfio: one group: who has it, its container
+  kVfioContainer = 18,  // vfio: one native container
+  kVfioDevice = 20,     // vfio: one device, its binding, its irqs
+  kSelftest = 24,       // selftest: what one access file has pinned; its devices
+  kHwptList = 30,       // core: the list of HWPTs of one IOAS
+  kGroup = 34,          // core: attachments of one group
+  kAccess = 36,         // core: where one access is attached
+  kObjectTable = 38,    // core: ids of one context (held briefly, by the ones above)
+  kDomains = 42,        // core: the domains of one IOAS (shared by map, exclusive by attach)
+  kIova = 46,           // core: intervals of one IOAS; two IOASes nest in COPY, by address
+  kPages = 50,          // mem: one pages object
+  kFrames = 54,         // mem: frames of the physical memory
+  kAccount = 56,        // mem: locked-memory accounts
+  kPtTop = 58,          // pt: growing the top of a table
+  kPtAlloc = 60,        // pt: free list of table pages
+  kPci = 64,            // pci: config space of a function
+  kModel = 66,          // models: registers of one device
+  kIrq = 70,            // vfio: eventfds of one device
+  kDma = 72,            // iommu: a device's DMA port, slow path
+  kRunFiles = 76,       // run: table of open files; asked from everywhere, also for a page that is being pinned
+  kReport = 80,         // machine: reports on stderr
+  kLeaf = 90,           // takes nothing else
 };
 
 namespace lock_check {

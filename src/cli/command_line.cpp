@@ -45,6 +45,9 @@ Options:
   --paths VIEW          How the program sees /dev and /sys: intercept (its calls are answered),
                         mount (they are also mounted, so that chdir, getcwd and xattr work), auto
                         (mount where this machine allows it). Default: auto.
+  --container KIND      What /dev/vfio/vfio is: native (VFIO's own containers, type1 and noiommu), or
+                        iommufd (as /dev/iommu: a kernel with IOMMUFD_VFIO_CONTAINER).
+                        Default: native.
   --selftest            Serve IOMMU_TEST_CMD on /dev/iommu, the mock devices of Linux's iommufd
                         selftests. Default: off, and the command is ENOTTY.
   --explain             Say on stderr, for each failing ioctl, which rule failed.
@@ -83,6 +86,7 @@ class RunFormatter final : public CLI::Formatter {
 struct RunTexts {
   std::vector<std::string> devices;
   std::string caps = "all", memlock = "real", phys = "fragmented", pin = "auto", paths = "auto", host = "all";
+  std::string container = "native";
   std::string dump_tables;
   bool noiommu = false, selftest = false, explain = false;
   std::optional<u64> seed_dma_fault;
@@ -97,6 +101,7 @@ void add_run_options(CLI::App& run, RunTexts& t) {
   run.add_option("--phys", t.phys);
   run.add_option("--pin", t.pin);
   run.add_option("--paths", t.paths);
+  run.add_option("--container", t.container);
   run.add_flag("--selftest", t.selftest);
   run.add_flag("--explain", t.explain);
   run.add_option("--dump-tables", t.dump_tables);
@@ -169,6 +174,7 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
       !take(parse_phys(t.phys), "--phys", t.phys, command.machine.phys, mistake) ||
       !take(parse_pin(t.pin), "--pin", t.pin, o.pin, mistake) ||
       !take(parse_paths(t.paths), "--paths", t.paths, o.paths, mistake) ||
+      !take(parse_container(t.container), "--container", t.container, command.machine.container, mistake) ||
       !take(parse_host(t.host), "--host", t.host, o.host, mistake)) {
     return wrong("run", mistake);
   }

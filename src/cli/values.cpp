@@ -196,6 +196,11 @@ Parsed<run::PathsPolicy> parse_paths(std::string_view text) {
                                          {"mount", run::PathsPolicy::kMount}});
 }
 
+Parsed<machine::ContainerKind> parse_container(std::string_view text) {
+  return choose<machine::ContainerKind>(
+      text, {{"native", machine::ContainerKind::kNative}, {"iommufd", machine::ContainerKind::kIommufd}});
+}
+
 Parsed<run::HostFeatures> parse_host(std::string_view text) {
   return choose<run::HostFeatures>(text, {{"all", run::HostFeatures::kAll}, {"floor", run::HostFeatures::kFloor}});
 }

@@ -31,6 +31,8 @@ Parsed<machine::PhysSpec> parse_phys(std::string_view text);
 Parsed<run::PinPolicy> parse_pin(std::string_view text);
 // auto | intercept | mount
 Parsed<run::PathsPolicy> parse_paths(std::string_view text);
+// native | iommufd
+Parsed<machine::ContainerKind> parse_container(std::string_view text);
 
 // all | floor (for tests: as on the oldest supported kernel)
 Parsed<run::HostFeatures> parse_host(std::string_view text);

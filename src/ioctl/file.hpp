@@ -3,6 +3,7 @@
 // with its own memory. One File is one open file description. Methods are thread-safe and may run in parallel.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "mem/caller.hpp"
+#include "vfio/file_memory.hpp"
 
 namespace iommufd::ioctl {
 
@@ -17,6 +19,8 @@ class AccessFile;
 class BufferFile;
 class File;
 class IommuFile;
+class VfioContainerFile;
+class VfioGroupFile;
 
 enum class CloseOnExec : u8 { kNo, kYes };
 
@@ -28,6 +32,11 @@ class Call : public mem::Caller {
   // Gives the caller a descriptor of `file`, a new file that has no path; `name` is what links in /proc/PID/fd say. When
   // it cannot be had, the file is released. Errors: kMFile, kNFile, kNoMem, kNoSpc.
   virtual Result<int> install(Ref<File> file, const char* name, CloseOnExec close_on_exec) = 0;
+  // The same for a file with memory that the caller may map: `make` gets the memory and makes the file, or fails.
+  using MakeFile = std::function<Result<Ref<File>>(std::unique_ptr<vfio::FileMemory>)>;
+  virtual Result<int> install_mapped(const MakeFile& make, const char* name, CloseOnExec close_on_exec) = 0;
+  // One more descriptor of `file`, which the caller got by install_mapped() and has open. Errors: kBusy (it is not found).
+  virtual Result<int> install_again(const File& file, CloseOnExec close_on_exec) = 0;
   // "COMM:PID" of the caller, for messages.
   virtual std::string describe() = 0;
 };
@@ -57,6 +66,9 @@ class File : public RefCounted {
   // The same for the files of the test ABI (test_files.hpp).
   virtual AccessFile* as_access() { return nullptr; }
   virtual BufferFile* as_buffer() { return nullptr; }
+  // And for those of VFIO's group interface.
+  virtual VfioContainerFile* as_vfio_container() { return nullptr; }
+  virtual VfioGroupFile* as_vfio_group() { return nullptr; }
   // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.
   virtual void release() = 0;
 };

@@ -121,6 +121,7 @@ Result<s64> vfio_container_ioctl(core::Context& ctx, Call& call, u32 cmd, u64 ar
     case VfioContainerCommand::kIommuGetInfo: return done(vfio_get_info(ctx, call, UserVa{arg}));
     case VfioContainerCommand::kIommuMapDma: return done(map_dma(ctx, call, UserVa{arg}));
     case VfioContainerCommand::kIommuUnmapDma: return done(unmap_dma(ctx, call, UserVa{arg}));
+    case VfioContainerCommand::kIommuDirtyPages: break;
   }
   return reject(Errno::kNoTty, {"command", cmd, "is not a command of /dev/iommu", "iommufd-core 1.3 row 2"});
 }
@@ -133,6 +134,7 @@ const char* vfio_container_command_name(u32 cmd) {
     case VfioContainerCommand::kIommuGetInfo: return "VFIO_IOMMU_GET_INFO";
     case VfioContainerCommand::kIommuMapDma: return "VFIO_IOMMU_MAP_DMA";
     case VfioContainerCommand::kIommuUnmapDma: return "VFIO_IOMMU_UNMAP_DMA";
+    case VfioContainerCommand::kIommuDirtyPages: return "VFIO_IOMMU_DIRTY_PAGES";
   }
   return nullptr;
 }

@@ -28,6 +28,9 @@ Result<s64> VfioDeviceFile::ioctl(Call& call, u32 cmd, u64 arg) {
   if (command == abi::VfioCommand::kBindIommufd) return zero(bind(call, at));
 
   Busy device = IOMMUFD_TRY(file_->enter());
+  const bool attaches = command == abi::VfioCommand::kAttachIommufdPt || command == abi::VfioCommand::kDetachIommufdPt;
+  if (attaches && file_->is_in_group())
+    return reject(Errno::kNoTty, {"fd", 0, "the device was opened through its group", "vfio-device 6"});
   switch (command) {
     case abi::VfioCommand::kAttachIommufdPt: return zero(attach(call, device, at));
     case abi::VfioCommand::kDetachIommufdPt: return zero(detach(call, device, at));
@@ -84,6 +87,11 @@ Result<void> VfioDeviceFile::mmap(Call&, const MmapRequest& request) {
   const bool shared = type == MAP_SHARED || type == MAP_SHARED_VALIDATE;
   return vfio::check_mmap(file_->function(), request.offset, request.length,
                           shared ? vfio::Sharing::kShared : vfio::Sharing::kPrivate);
+}
+
+Result<Ref<VfioDeviceFile>> open_vfio_device(Call& call, vfio::Group& group, vfio::Device& device,
+                                             std::unique_ptr<vfio::FileMemory> memory) {
+  return make_ref<VfioDeviceFile>(IOMMUFD_TRY(group.open_device(device, call, std::move(memory))));
 }
 
 Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique_ptr<vfio::FileMemory> memory) {

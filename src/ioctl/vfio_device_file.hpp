@@ -22,6 +22,7 @@ class VfioDeviceFile final : public File {
   Result<void> mmap(Call& call, const MmapRequest& request) override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;
+  [[nodiscard]] bool is_released() const { return file_->is_released(); }
 
  private:
   using Busy = vfio::DeviceFile::Busy;
@@ -40,6 +41,10 @@ class VfioDeviceFile final : public File {
 
   const std::unique_ptr<vfio::DeviceFile> file_;
 };
+
+// GET_DEVICE_FD of a group: errors of vfio::Group::open_device().
+Result<Ref<VfioDeviceFile>> open_vfio_device(Call& call, vfio::Group& group, vfio::Device& device,
+                                             std::unique_ptr<vfio::FileMemory> memory);
 
 // The open() of a node: errors of vfio::DeviceFile::open().
 Result<Ref<File>> open_vfio_device(Call& call, vfio::Device& device, std::unique_ptr<vfio::FileMemory> memory);

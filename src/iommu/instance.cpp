@@ -154,4 +154,9 @@ bool Instance::owns_group(u32 group, const void* owner) {
   return it != claims_.end() && it->second.owner == owner;
 }
 
+bool Instance::is_group_owned(u32 group) {
+  const MutexLock lock(mu_);
+  return claims_.contains(group);
+}
+
 }  // namespace iommufd::iommu

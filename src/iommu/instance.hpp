@@ -73,6 +73,7 @@ class Instance {
   Result<void> claim_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
   void release_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool owns_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool is_group_owned(u32 group) IOMMUFD_EXCLUDES(mu_);
 
   // A device that this IOMMU translates for. Pre: `port` outlives the use of the IOMMU, and nobody flushes meanwhile.
   void add_port(DevicePort& port);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
+#include <tuple>
 
 namespace iommufd::machine {
 namespace {
@@ -22,10 +24,20 @@ mem::PhysPolicy policy_of(const PhysSpec& spec) {
 constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
 constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
 
+// How many groups the IOMMUs will have: one for each slot behind one.
+u32 iommu_groups(const MachineSpec& spec) {
+  std::set<std::tuple<iommu::Kind, u16, u8, u8>> slots;
+  for (const DeviceSpec& device : spec.devices) {
+    const pci::Bdf& at = *device.address;
+    if (device.iommu != iommu::Kind::kNone) slots.emplace(device.iommu, at.domain, at.bus, at.device);
+  }
+  return static_cast<u32>(slots.size());
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec) {
-  std::unique_ptr<Machine> machine(new Machine(spec.noiommu));
+  std::unique_ptr<Machine> machine(new Machine(spec));
   Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(policy_of(spec.phys));
   if (!platform)
     return std::unexpected(
@@ -40,6 +52,9 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
   return machine;
 }
+
+Machine::Machine(const MachineSpec& spec)
+    : noiommu_(spec.noiommu), container_(spec.container), next_own_group_(iommu_groups(spec)) {}
 
 Machine::~Machine() = default;
 
@@ -104,13 +119,16 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
       placement, blueprint->spec, *device->port,
       [](std::string_view line) { fmt::print(stderr, "iommufd-user: {}\n", line); }, blueprint->make);
 
-  const Result<std::reference_wrapper<vfio::Device>> probed =
-      registry_.add(*device->function, device->physical,
-                    noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff);
+  const Result<std::reference_wrapper<vfio::Device>> probed = registry_.add(
+      *device->function, device->physical,
+      noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, next_own_group_);
   if (probed) {
     device->vfio = &probed->get();
-    if (device->vfio->is_noiommu())
+    if (device->vfio->is_noiommu()) {
+      ++next_own_group_;
       fmt::print(stderr, "vfio-pci {}: Adding kernel taint for vfio-noiommu cdev\n", name);
+      fmt::print(stderr, "vfio-pci {}: Adding kernel taint for vfio-noiommu group on device\n", name);
+    }
   } else {
     fmt::print(stderr,
                "vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "

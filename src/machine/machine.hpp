@@ -49,16 +49,19 @@ class Machine {
   // Null: no test ABI.
   [[nodiscard]] selftest::World* selftest() { return selftest_.get(); }
   [[nodiscard]] NoiommuMode noiommu_mode() const { return noiommu_; }
+  [[nodiscard]] ContainerKind container() const { return container_; }
+  [[nodiscard]] const vfio::Registry& vfio() const { return registry_; }
   // Some device has registers that a client may map: somebody has to look at them.
   [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
 
  private:
-  explicit Machine(NoiommuMode noiommu) : noiommu_(noiommu) {}
+  explicit Machine(const MachineSpec& spec);
   std::expected<void, std::string> add(const DeviceSpec& spec);
   iommu::Instance& instance(iommu::Kind kind);
   u32 group_of(const iommu::Instance& instance, const pci::Bdf& bdf);
 
   const NoiommuMode noiommu_;
+  const ContainerKind container_;
   FaultReport faults_;
   std::unique_ptr<iommu::Platform> platform_;
   std::unique_ptr<selftest::World> selftest_;
@@ -68,6 +71,7 @@ class Machine {
   std::vector<std::unique_ptr<MachineDevice>> devices_;
   bool has_mappable_bars_ = false;
   u32 next_group_ = 0;
+  u32 next_own_group_;           // of devices without an IOMMU: VFIO makes them groups when the IOMMUs have theirs
   u64 next_mmio_ = 0xc000'0000;  // the hole below 4 GiB that RAM leaves out
 };
 

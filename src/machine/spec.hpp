@@ -37,12 +37,19 @@ enum class NoiommuMode : u8 { kOff, kOn };
 // --selftest: the test ABI of the kernel's iommufd selftests.
 enum class Selftest : u8 { kOff, kOn };
 
+// --container: what /dev/vfio/vfio is.
+enum class ContainerKind : u8 {
+  kNative,   // VFIO's own containers, with type1 and noiommu
+  kIommufd,  // an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER)
+};
+
 // Everything that the machine is made of.
 struct MachineSpec {
   std::vector<DeviceSpec> devices;  // every one with an address
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
   Selftest selftest = Selftest::kOff;
+  ContainerKind container = ContainerKind::kNative;
   // Hidden option --seed-dma-fault=N, for tests of clients: the N-th write (from 1) that each device does by DMA has one
   // bit flipped.
   std::optional<u64> seed_dma_fault;

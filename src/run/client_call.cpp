@@ -10,8 +10,10 @@
 #include <array>
 #include <utility>
 
+#include "base/explain.hpp"
 #include "base/sys.hpp"
 #include "run/client_memory.hpp"
+#include "run/find_descriptor.hpp"
 #include "run/open_call.hpp"
 
 namespace iommufd::run {
@@ -45,6 +47,10 @@ bool in_our_user_namespace(pid_t tid, ino_t of_program) {
   static const ino_t kOwn = user_namespace("self");
   const ino_t theirs = user_namespace(std::to_string(tid));
   return theirs != 0 && (theirs == kOwn || theirs == of_program);
+}
+
+CloseOnExec run_flag(ioctl::CloseOnExec flag) {
+  return flag == ioctl::CloseOnExec::kYes ? CloseOnExec::kYes : CloseOnExec::kNo;
 }
 
 }  // namespace
@@ -136,8 +142,26 @@ Result<int> ClientCall::install(Ref<ioctl::File> file, const char* name, ioctl::
     return Err(open.error());
   }
   (*open)->set_file(std::move(file));
-  return give_file(runtime_, *this, *open,
-                   close_on_exec == ioctl::CloseOnExec::kYes ? CloseOnExec::kYes : CloseOnExec::kNo);
+  return give_file(runtime_, *this, *open, run_flag(close_on_exec));
+}
+
+Result<int> ClientCall::install_mapped(const MakeFile& make, const char* name, ioctl::CloseOnExec close_on_exec) {
+  const Ref<OpenFile> open = IOMMUFD_TRY(OpenFile::make_anonymous_device(name));
+  open->set_file(IOMMUFD_TRY(make(open->memory())));
+  return give_file(runtime_, *this, open, run_flag(close_on_exec));
+}
+
+// We keep no description of what the client has: the client's own is looked for and shared.
+Result<int> ClientCall::install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) {
+  const Ref<OpenFile> open = runtime_.files.find(file);
+  if (open) {
+    const Result<int> number = find_descriptor(scope_.tid(), open->device(), open->inode());
+    const Result<Identified> found = number ? identify(*number) : Err(number.error());
+    if (found && found->ours.get() == open.get() && found->duplicate.get() >= 0)
+      return give_descriptor(runtime_, *this, found->duplicate.get(), run_flag(close_on_exec));
+  }
+  return reject(Errno::kBusy,
+                {"name", 0, "the device is open, and its descriptor is not the caller's", "vfio-device 18"});
 }
 
 std::string ClientCall::describe() {

@@ -31,6 +31,8 @@ class ClientCall final : public ioctl::Call {
   Result<Fd> descriptor(int fd) override;
   Result<Ref<ioctl::File>> resolve(int fd) override;
   Result<int> install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) override;
+  Result<int> install_mapped(const MakeFile& make, const char* name, ioctl::CloseOnExec close_on_exec) override;
+  Result<int> install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) override;
   std::string describe() override;
 
   // Errors: kBadf; kSrch, kPerm as for make().

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "run/client_memory.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 
 #include "base/rollback.hpp"
 #include "mem/file_space.hpp"
+#include "run/find_descriptor.hpp"
 #include "run/message.hpp"
 
 namespace iommufd::run {
@@ -67,23 +67,21 @@ class HeldSlot final : public ClientMemory::Held {
   const u32 slot_;
 };
 
-struct CloseDirectory {
-  void operator()(DIR* d) const { ::closedir(d); }
-};
+// It is the file that we looked for. Errors: kNoEnt.
+Result<void> check_file(const Fd& fd, dev_t device, ino_t inode) {
+  struct stat st{};
+  IOMMUFD_TRY(sys::ok(::fstat(fd.get(), &st)));
+  if (!S_ISREG(st.st_mode) || st.st_ino != inode || st.st_dev != device) return Err(Errno::kNoEnt);
+  return {};
+}
 
 // The file of an inode that a process has open, opened again for ourselves. Errors: kNoEnt when it is not open there; those
 // of open.
 Result<Fd> open_file_of(pid_t tid, dev_t device, ino_t inode, int flags) {
-  const std::string path = fmt::format("/proc/{}/fd", tid);
-  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path.c_str()));
-  if (!directory) return Err(sys::last_errno());
-  while (const dirent* entry = ::readdir(directory.get())) {
-    struct stat st{};
-    if (::fstatat(::dirfd(directory.get()), entry->d_name, &st, 0) != 0) continue;
-    if (!S_ISREG(st.st_mode) || st.st_ino != inode || st.st_dev != device) continue;
-    return Fd(IOMMUFD_TRY(sys::check(::openat(::dirfd(directory.get()), entry->d_name, flags | O_CLOEXEC))));
-  }
-  return Err(Errno::kNoEnt);
+  const std::string path = fmt::format("/proc/{}/fd/{}", tid, IOMMUFD_TRY(find_descriptor(tid, device, inode)));
+  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), flags | O_CLOEXEC))));
+  IOMMUFD_TRY(check_file(fd, device, inode));
+  return fd;
 }
 
 // The same by way of the mapping: memory that is shared without a descriptor (MAP_SHARED | MAP_ANONYMOUS) is a file too. Only
@@ -91,9 +89,7 @@ Result<Fd> open_file_of(pid_t tid, dev_t device, ino_t inode, int flags) {
 Result<Fd> open_file_mapped_at(pid_t tid, const Vma& vma, int flags) {
   const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", tid, vma.start, vma.end);
   Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), flags | O_CLOEXEC))));
-  struct stat st{};
-  IOMMUFD_TRY(sys::ok(::fstat(fd.get(), &st)));
-  if (!S_ISREG(st.st_mode) || st.st_ino != vma.inode || st.st_dev != vma.dev) return Err(Errno::kNoEnt);
+  IOMMUFD_TRY(check_file(fd, vma.dev, vma.inode));
   return fd;
 }
 

@@ -11,13 +11,22 @@
 
 #include "dump/recorder.hpp"
 #include "ioctl/iommu_file.hpp"
+#include "ioctl/vfio_container_file.hpp"
 #include "ioctl/vfio_device_file.hpp"
+#include "ioctl/vfio_group_file.hpp"
+#include "run/message.hpp"
 #include "run/sysfs.hpp"
 
 namespace iommufd::run {
 namespace {
 
-constexpr u32 kIommuOpener = 0;  // device i of the machine has opener i + 1
+// Openers: what kind of node, and which.
+enum class Opens : u32 { kIommu, kContainer, kDevice, kGroup };
+constexpr u32 opener(Opens what, std::size_t index = 0) {
+  return std::to_underlying(what) << 24 | static_cast<u32>(index);
+}
+constexpr Opens what_of(u32 opener) { return static_cast<Opens>(opener >> 24); }
+constexpr u32 index_of(u32 opener) { return opener & 0xff'ffff; }
 
 std::string hex(const std::vector<std::byte>& payload, std::size_t offset) {
   u64 word = 0;
@@ -63,19 +72,28 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   if (!device.physical.is_noiommu()) {
     info.iommu_group = device.physical.group_id;
     info.iommu = device.physical.iommu->name();
+  } else if (device.vfio != nullptr) {
+    info.iommu_group = device.vfio->group().id();
   }
   if (device.vfio != nullptr)
     info.vfio = VfioNode{device.vfio->name(), {{kVfioDeviceMajor, device.vfio->index()}, opener}};
   return info;
 }
 
-PathTree describe(machine::Machine& machine, FaultPlans* faults) {
+PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr<std::atomic<bool>> noiommu) {
   MachineInfo info;
   info.faults = faults;
-  info.iommufd = {{kMiscMajor, kIommufdMinor}, kIommuOpener};
-  u32 opener = kIommuOpener;
-  for (const auto& device : machine.devices()) {
-    info.devices.push_back(describe(*device, ++opener));
+  info.iommufd = {{kMiscMajor, kIommufdMinor}, opener(Opens::kIommu)};
+  info.container = {{kMiscMajor, kVfioMinor}, opener(Opens::kContainer)};
+  for (std::size_t i = 0; i < machine.vfio().groups().size(); ++i) {
+    const vfio::Group& group = *machine.vfio().groups()[i];
+    const auto number = static_cast<u32>(i);
+    info.vfio_groups.push_back({group.name(), {{kVfioGroupMajor, number}, opener(Opens::kGroup, i)}});
+    if (group.is_noiommu()) info.groups.push_back({group.id(), "vfio-noiommu", "unknown", {}});
+  }
+  for (std::size_t i = 0; i < machine.devices().size(); ++i) {
+    const auto& device = machine.devices()[i];
+    info.devices.push_back(describe(*device, opener(Opens::kDevice, i)));
     if (device->physical.is_noiommu() ||
         std::ranges::find(info.groups, device->physical.group_id, &GroupInfo::id) != info.groups.end())
       continue;
@@ -85,28 +103,34 @@ PathTree describe(machine::Machine& machine, FaultPlans* faults) {
     info.groups.push_back(std::move(group));
   }
   for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));
-  // Drivers ask for it when they probe a device, which ours have done; a later change is of no consequence to them.
-  const auto on = std::make_shared<std::atomic<bool>>(machine.noiommu_mode() == machine::NoiommuMode::kOn);
-  info.noiommu.get = [on] { return on->load(); };
-  info.noiommu.set = [on](bool value) { on->store(value); };
+  info.noiommu.get = [noiommu] { return noiommu->load(); };
+  info.noiommu.set = [noiommu](bool value) { noiommu->store(value); };
   return build_tree(info);
 }
 
 class MachineService final : public Service {
  public:
   MachineService(std::unique_ptr<machine::Machine> machine, std::optional<dump::Directory> dump_tables)
-      : machine_(std::move(machine)), tree_(describe(*machine_, faults())), recorder_(std::move(dump_tables)) {}
+      : machine_(std::move(machine)),
+        noiommu_(std::make_shared<std::atomic<bool>>(machine_->noiommu_mode() == machine::NoiommuMode::kOn)),
+        tree_(describe(*machine_, faults(), noiommu_)),
+        recorder_(std::move(dump_tables)) {}
   ~MachineService() override { recorder_.write_index(); }
 
   const PathTree& tree() override { return tree_; }
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
-    if (opener == kIommuOpener) {
-      auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest());
-      recorder_.watch(*file->context());
-      return Ref<ioctl::File>(std::move(file));
+    switch (what_of(opener)) {
+      case Opens::kIommu: return open_iommufd();
+      case Opens::kContainer:
+        if (machine_->container() == machine::ContainerKind::kIommufd) return open_iommufd();
+        return Ref<ioctl::File>(
+            make_ref<ioctl::VfioContainerFile>(machine_->platform(), [on = noiommu_] { return on->load(); }));
+      case Opens::kGroup:
+        return ioctl::VfioGroupFile::open(call, *machine_->vfio().groups()[index_of(opener)], report_noiommu_open);
+      case Opens::kDevice: break;
     }
-    return ioctl::open_vfio_device(call, *machine_->devices()[opener - 1]->vfio, std::move(memory));
+    return ioctl::open_vfio_device(call, *machine_->devices()[index_of(opener)]->vfio, std::move(memory));
   }
 
   Result<std::vector<dump::OutputFile>> dump(dump::Form form) override {
@@ -123,7 +147,18 @@ class MachineService final : public Service {
   }
 
  private:
+  Result<Ref<ioctl::File>> open_iommufd() {
+    auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest());
+    recorder_.watch(*file->context());
+    return Ref<ioctl::File>(std::move(file));
+  }
+  static void report_noiommu_open(const vfio::Device& device, const std::string& caller) {
+    message(fmt::format("vfio-pci {}: vfio-noiommu device opened by user ({})", device.function().bdf().str(), caller));
+  }
+
   const std::unique_ptr<machine::Machine> machine_;
+  // The module parameter. Drivers ask for it when they probe a device, which ours have done; containers ask each time.
+  const std::shared_ptr<std::atomic<bool>> noiommu_;
   FaultPlans faults_;
   const PathTree tree_;
   dump::Recorder recorder_;

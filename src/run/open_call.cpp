@@ -46,10 +46,12 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
   return file;
 }
 
-// Gives the caller its descriptor. The free number is looked for from where the last one was given or freed; a number that
+}  // namespace
+
+// The free number is looked for from where the last one was given or freed; a number that
 // another thread of the client takes between the look and the giving is replaced, which only a program that picks its
 // own numbers at or above kFirstFd can do.
-Result<int> give(const Runtime& runtime, ClientCall& call, const OpenFile& file, CloseOnExec close_on_exec) {
+Result<int> give_descriptor(const Runtime& runtime, ClientCall& call, int description, CloseOnExec close_on_exec) {
   using Outcome = FdNumbers::Outcome;
   const u64 id = call.scope().notification().id;
   FdNumbers& numbers = call.client().fd_numbers;
@@ -64,8 +66,7 @@ Result<int> give(const Runtime& runtime, ClientCall& call, const OpenFile& file,
       at = n + 1;
       continue;
     }
-    const Result<int> given =
-        runtime.listener.install_descriptor(id, file.description(), static_cast<int>(n), close_on_exec);
+    const Result<int> given = runtime.listener.install_descriptor(id, description, static_cast<int>(n), close_on_exec);
     numbers.done(n, given ? Outcome::kInstalled : Outcome::kTaken);
     if (given || given.error() != Errno::kBadf) return given;
     // Numbers end here (RLIMIT_NOFILE): once more from the first on.
@@ -73,10 +74,8 @@ Result<int> give(const Runtime& runtime, ClientCall& call, const OpenFile& file,
     at = kFirstFd;
     end = from;
   }
-  return runtime.listener.install_descriptor(id, file.description(), -1, close_on_exec);
+  return runtime.listener.install_descriptor(id, description, -1, close_on_exec);
 }
-
-}  // namespace
 
 Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
                  const struct stat& attributes, int flags) {
@@ -107,7 +106,7 @@ Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFi
     file->file().release();
     return Err(published.error() == Errno::kNoSpc ? Errno::kNFile : published.error());
   }
-  const Result<int> fd = give(runtime, call, *file, close_on_exec);
+  const Result<int> fd = give_descriptor(runtime, call, file->description(), close_on_exec);
   if (!fd) {
     runtime.files.withdraw(file);
     return fd;

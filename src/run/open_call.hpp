@@ -32,4 +32,7 @@ Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text,
 // released. Errors: kMFile, kNFile, kNoMem.
 Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec);
 
+// Gives the caller a descriptor of a description that we have, where ours are (kFirstFd). Errors: kMFile.
+Result<int> give_descriptor(const Runtime& runtime, ClientCall& call, int description, CloseOnExec close_on_exec);
+
 }  // namespace iommufd::run

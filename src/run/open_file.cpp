@@ -58,12 +58,18 @@ Result<Ref<OpenFile>> OpenFile::make(const Node& node, std::string path, const s
   return file;
 }
 
-Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name) {
+Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name) { return make_nameless(std::move(name), 0); }
+
+Result<Ref<OpenFile>> OpenFile::make_anonymous_device(std::string name) {
+  return make_nameless(std::move(name), kFileSize);
+}
+
+Result<Ref<OpenFile>> OpenFile::make_nameless(std::string name, u64 size) {
   struct stat attributes{};
   attributes.st_mode = S_IRUSR | S_IWUSR;
   attributes.st_nlink = 1;
   attributes.st_blksize = static_cast<blksize_t>(kPageSize);
-  Fd memfd = IOMMUFD_TRY(sys::make_sealed_memfd(name.c_str(), 0));
+  Fd memfd = IOMMUFD_TRY(sys::make_sealed_memfd(name.c_str(), size));
   Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(nullptr, std::move(name), attributes, {O_RDWR}));
   IOMMUFD_TRY(file->adopt(std::move(memfd)));
   return file;
@@ -133,6 +139,12 @@ Ref<OpenFile> FileTable::find(dev_t device, ino_t inode) {
   if (device != device_.load(std::memory_order_relaxed)) return nullptr;
   const MutexLock lock(mu_);
   const auto it = files_.find(inode);
+  return it != files_.end() ? it->second : nullptr;
+}
+
+Ref<OpenFile> FileTable::find(const ioctl::File& file) {
+  const MutexLock lock(mu_);
+  const auto it = std::ranges::find_if(files_, [&](const auto& entry) { return &entry.second->file() == &file; });
   return it != files_.end() ? it->second : nullptr;
 }
 

@@ -48,6 +48,8 @@ class OpenFile final : public RefCounted {
                                          OpenMode mode, std::string_view content);
   // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says.
   static Result<Ref<OpenFile>> make_anonymous(std::string name);
+  // The same for a device.
+  static Result<Ref<OpenFile>> make_anonymous_device(std::string name);
 
   // The memory behind this open, for the Service. Once.
   std::unique_ptr<vfio::FileMemory> memory();
@@ -76,6 +78,7 @@ class OpenFile final : public RefCounted {
  private:
   friend class FileTable;
   class Memory;
+  static Result<Ref<OpenFile>> make_nameless(std::string name, u64 size);
   OpenFile(const Node* node, std::string path, const struct stat& attributes, OpenMode mode)
       : node_(node), path_(std::move(path)), attributes_(attributes), mode_(mode) {}
   Result<void> adopt(Fd memfd);
@@ -106,6 +109,8 @@ class FileTable {
 
   // Null when the inode is none of ours.
   Ref<OpenFile> find(dev_t device, ino_t inode) IOMMUFD_EXCLUDES(mu_);
+  // The open of `file`. Looks at all.
+  Ref<OpenFile> find(const ioctl::File& file) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
   // Releases what the clients closed since the last time. When it returns, every close that happened before is done.

@@ -174,6 +174,7 @@ void add_group(PathTree& tree, const GroupInfo& group) {
   tree.add_directory(path, Entries::kOwn);
   tree.add_directory(path + "/devices", Entries::kOwn);
   tree.add_file(path + "/type", constant(group.type + "\n", 0644));
+  if (!group.name.empty()) tree.add_file(path + "/name", constant(group.name + "\n"));
   std::string regions;
   for (const ReservedRegion& r : group.reserved) {
     regions += fmt::format("0x{:016x} 0x{:016x} {}\n", r.start, r.last, r.type);
@@ -260,7 +261,8 @@ void add_fault_injection(PathTree& tree, FaultPlans& faults) {
 PathTree build_tree(const MachineInfo& machine) {
   PathTree tree;
   // Directories whose every entry is of the VFIO and iommufd that we stand for: the machine's own are hidden.
-  for (const char* path : {"/dev/vfio", "/sys/class/vfio-dev"}) tree.add_directory(path, Entries::kOwn);
+  for (const char* path : {"/dev/vfio", "/sys/class/vfio", "/sys/class/vfio-dev"})
+    tree.add_directory(path, Entries::kOwn);
   // Directories that we share, even when there is nothing of ours in them.
   for (const char* path : {"/sys/bus/pci/devices", "/sys/kernel/iommu_groups"}) {
     tree.add_directory(path, Entries::kMerged);
@@ -272,6 +274,12 @@ PathTree build_tree(const MachineInfo& machine) {
   }
   tree.add_char_device("/dev/iommu", machine.iommufd.rdev, 0660, machine.iommufd.opener);
   add_class_device(tree, "/sys/devices/virtual/misc/iommu", "misc", machine.iommufd.rdev, "iommu");
+  tree.add_char_device("/dev/vfio/vfio", machine.container.rdev, 0666, machine.container.opener);
+  add_class_device(tree, "/sys/devices/virtual/misc/vfio", "misc", machine.container.rdev, "vfio/vfio");
+  for (const VfioNode& group : machine.vfio_groups) {
+    tree.add_char_device("/dev/vfio/" + group.name, group.device.rdev, 0600, group.device.opener);
+    add_class_device(tree, "/sys/devices/virtual/vfio/" + group.name, "vfio", group.device.rdev, "vfio/" + group.name);
+  }
   add_modules(tree, machine.noiommu);
   for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
   for (const GroupInfo& group : machine.groups) add_group(tree, group);

@@ -68,6 +68,7 @@ struct ReservedRegion {
 // An IOMMU group; its devices are those that name it.
 struct GroupInfo {
   u32 id = 0;
+  std::string name;          // as whoever made the group said; empty: nothing
   std::string type = "DMA";  // type of the default domain
   std::vector<ReservedRegion> reserved;
 };
@@ -79,7 +80,9 @@ struct NoiommuParameter {
 };
 
 struct MachineInfo {
-  CharDevice iommufd;  // /dev/iommu
+  CharDevice iommufd;                 // /dev/iommu
+  CharDevice container;               // /dev/vfio/vfio
+  std::vector<VfioNode> vfio_groups;  // /dev/vfio/NAME
   std::vector<PciDeviceInfo> devices;
   std::vector<IommuInfo> iommus;
   std::vector<GroupInfo> groups;
@@ -90,8 +93,10 @@ struct MachineInfo {
 // Numbers that a kernel hands out dynamically: misc minors count up from 256, majors down from 254 and then from 511.
 // Ours are at the far ends, where a running Linux has nothing.
 inline constexpr u32 kMiscMajor = 10;
+inline constexpr u32 kVfioMinor = 196;  // fixed
 inline constexpr u32 kIommufdMinor = 1'000'000;
 inline constexpr u32 kVfioDeviceMajor = 384;
+inline constexpr u32 kVfioGroupMajor = 385;
 
 // Pre: addresses and names differ; each group and IOMMU that a device names is there.
 PathTree build_tree(const MachineInfo& machine);

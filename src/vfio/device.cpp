@@ -9,12 +9,13 @@
 
 namespace iommufd::vfio {
 
-Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Registry& registry)
+Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Group& group, Registry& registry)
     : index_(index),
       is_noiommu_(physical.is_noiommu()),
       name_(fmt::format("{}vfio{}", is_noiommu_ ? "noiommu-" : "", index)),
       function_(function),
       physical_(physical),
+      group_(group),
       registry_(registry),
       interrupts_(function, registry.watcher()),
       ioeventfds_(function, registry.watcher()) {

@@ -18,12 +18,13 @@
 
 namespace iommufd::vfio {
 
+class Group;
 class Registry;
 
 class Device {
  public:
   // Made by Registry::add().
-  Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Registry& registry);
+  Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Group& group, Registry& registry);
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
@@ -35,6 +36,7 @@ class Device {
   [[nodiscard]] bool is_noiommu() const { return is_noiommu_; }
   [[nodiscard]] pci::Function& function() const { return function_; }
   [[nodiscard]] core::PhysicalDevice& physical() const { return physical_; }
+  [[nodiscard]] Group& group() const { return group_; }
   [[nodiscard]] Registry& registry() const { return registry_; }
   [[nodiscard]] Interrupts& interrupts() { return interrupts_; }
   [[nodiscard]] Ioeventfds& ioeventfds() { return ioeventfds_; }
@@ -53,6 +55,7 @@ class Device {
   const std::string name_;
   pci::Function& function_;
   core::PhysicalDevice& physical_;
+  Group& group_;
   Registry& registry_;
   Interrupts interrupts_;
   Ioeventfds ioeventfds_;

@@ -22,7 +22,36 @@ DeviceFile::DeviceFile(Device& device, std::unique_ptr<FileMemory> memory)
 
 DeviceFile::~DeviceFile() = default;
 
+Result<std::unique_ptr<DeviceFile>> DeviceFile::open_in_group(Device& device, InGroup way,
+                                                              std::unique_ptr<FileMemory> memory) {
+  std::unique_ptr<DeviceFile> file(new DeviceFile(device, std::move(memory)));
+  if (!device.claim()) return reject(Errno::kBusy, {"device", 0, "is open elsewhere", "vfio-device 18"});
+  Rollback claim([&] { device.unclaim(); });
+  IOMMUFD_TRY(file->start(way.context));
+  Rollback started([&] {
+    claim.commit();  // shut_down() does that too
+    file->shut_down();
+  });
+  if (way.context) IOMMUFD_TRY(file->core_->attach(core::kRid, way.context->compat_ioas()));
+  started.commit();
+  claim.commit();
+  way.context = nullptr;  // the binding keeps it
+  file->way_ = std::move(way);
+  const MutexLock lock(file->mu_);
+  file->state_ = State::kBound;
+  return file;
+}
+
+bool DeviceFile::is_released() {
+  const MutexLock lock(mu_);
+  return released_;
+}
+
 Result<ObjectId> DeviceFile::bind(BindRequest request) {
+  if (is_in_group())
+    return reject(Errno::kInval, {"fd", 0, "the device was opened through its group", "vfio-device 5 row 5"});
+  IOMMUFD_TRY(device_.group().begin_node_bind());
+  Rollback node_bind([this] { device_.group().end_node_bind(); });
   {
     const MutexLock lock(mu_);
     if (state_ != State::kOpen) {
@@ -46,13 +75,15 @@ Result<ObjectId> DeviceFile::bind(BindRequest request) {
   IOMMUFD_TRY(start(std::move(ctx)));
   claim.commit();
   again.commit();
+  node_bind.commit();
+  node_bind_ = true;
   return core_->id();
 }
 
 Result<void> DeviceFile::start(Ref<core::Context> ctx) {
-  core_ = IOMMUFD_TRY(core::Device::bind(std::move(ctx), device_.physical()));
+  if (ctx) core_ = IOMMUFD_TRY(core::Device::bind(std::move(ctx), device_.physical()));
   Rollback binding([this] {
-    core_->unbind();
+    if (core_) core_->unbind();
     core_ = nullptr;
   });
   function().enable();
@@ -150,8 +181,10 @@ void DeviceFile::shut_down() {
     std::swap(dropped, wakeup_);
   }
   device_.set_bound(nullptr);
-  std::exchange(core_, nullptr)->unbind();
+  if (core_) std::exchange(core_, nullptr)->unbind();
   device_.unclaim();
+  if (std::exchange(node_bind_, false)) device_.group().end_node_bind();
+  if (is_in_group()) way_.group->device_closed(way_.native);
 }
 
 // Any operation resumes the device. After a low-power entry with a wake-up eventfd that ends the low power; after one
@@ -229,12 +262,10 @@ Result<void> DeviceFile::Busy::reset() {
 }
 
 Result<std::vector<Dependent>> DeviceFile::Busy::hot_reset_info() {
-  return file_->device_.registry().dependents(file_->device_, core().context());
+  return file_->device_.registry().dependents(file_->device_, context());
 }
 
-Result<void> DeviceFile::Busy::hot_reset() {
-  return file_->device_.registry().hot_reset(file_->device_, core().context());
-}
+void DeviceFile::Busy::hot_reset(std::span<const Dependent> hit) { file_->device_.registry().hot_reset(hit); }
 
 Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
   Power expected = Power::kOn;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One open of a VFIO device (spec vfio-device 3 to 19). Before BIND every operation but BIND is kInval; BIND makes the
-// device this file's own until the file is closed; there is no unbind.
+// One open of a VFIO device (spec vfio-device 3 to 19), by its own node or through its group. Of the former, before BIND every
+// operation but BIND is kInval; BIND makes the device this file's own until the file is closed; there is no unbind. The
+// latter is its group's from the start, and neither binds nor attaches.
 //
 // Life: kOpen -> kBinding -> kBound -> kClosed. Operations run as a Busy; the close waits for none of them: the last
 // one out shuts the device down. So after release() of an idle file no DMA of the device touches memory.
@@ -42,6 +43,14 @@ class DeviceFile {
   // Errors: kPerm (a noiommu device without CAP_SYS_RAWIO, noiommu 6). `memory` is what the client may map.
   static Result<std::unique_ptr<DeviceFile>> open(Device& device, mem::Caller& caller,
                                                   std::unique_ptr<FileMemory> memory);
+  // By Group::open_device(). Errors: kBusy (open elsewhere), those of a bind and of an attach to the compat IOAS.
+  struct InGroup {
+    Group* group = nullptr;
+    bool native = false;         // the container; otherwise it is an iommufd
+    Ref<core::Context> context;  // to bind to; null: the DMA is not this device's business
+  };
+  static Result<std::unique_ptr<DeviceFile>> open_in_group(Device& device, InGroup way,
+                                                           std::unique_ptr<FileMemory> memory);
   ~DeviceFile();
   DeviceFile(const DeviceFile&) = delete;
   DeviceFile& operator=(const DeviceFile&) = delete;
@@ -60,6 +69,8 @@ class DeviceFile {
     Busy& operator=(Busy&&) = delete;
     ~Busy();
 
+    // The context that the device is bound to; null: it was opened through a group with a native container.
+    [[nodiscard]] const core::Context* context() const { return file_->core_ ? &file_->core_->context() : nullptr; }
     // Attach, or replace what this file has attached in the same way. `pasid` as the client gave it: the RID attached
     // without one and as PASID 0 are two ways, and each finds it taken by the other (kBusy; spec iommufd-core quirk Q9).
     Result<ObjectId> attach(std::optional<core::Pasid> pasid, ObjectId pt_id);
@@ -73,8 +84,9 @@ class DeviceFile {
     Result<void> set_ioeventfd(IoeventfdRequest request);
     // VFIO_DEVICE_RESET. Errors: kInval (no reset of the function alone exists).
     Result<void> reset();
+    // Everything that a hot reset would hit. Errors: kNoDev (a root bus).
     Result<std::vector<Dependent>> hot_reset_info();
-    Result<void> hot_reset();
+    void hot_reset(std::span<const Dependent> hit);
 
     // LOW_POWER_ENTRY, and with `wakeup` LOW_POWER_ENTRY_WITH_WAKEUP. Errors: kInval (is in already).
     Result<void> enter_low_power(std::optional<Eventfd> wakeup);
@@ -93,6 +105,9 @@ class DeviceFile {
   void release() IOMMUFD_EXCLUDES(mu_);
 
   [[nodiscard]] Device& device() const { return device_; }
+  [[nodiscard]] bool is_in_group() const { return way_.group != nullptr; }
+  // Closed, or about to be.
+  [[nodiscard]] bool is_released() IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] pci::Function& function() const { return device_.function(); }
 
  private:
@@ -111,6 +126,8 @@ class DeviceFile {
 
   Device& device_;
   const std::unique_ptr<FileMemory> memory_;
+  InGroup way_;
+  bool node_bind_ = false;  // counted in the group; written as core_ is
 
   // Written by bind() and shut_down() while no Busy exists.
   Ref<core::Device> core_;

@@ -9,14 +9,19 @@
 namespace iommufd::vfio {
 
 Result<std::reference_wrapper<Device>> Registry::add(pci::Function& function, core::PhysicalDevice& physical,
-                                                     UnsafeNoiommu mode) {
+                                                     UnsafeNoiommu mode, u32 own_group) {
   slots_.push_back({&function, &physical, nullptr});
   if (physical.is_noiommu() && mode == UnsafeNoiommu::kOff) {
     return reject(Errno::kInval,
                   {"enable_unsafe_noiommu_mode", 0, "must be on for a device without an IOMMU", "noiommu 2"});
   }
   const u32 number = static_cast<u32>(devices_.size());
-  devices_.push_back(std::make_unique<Device>(number, function, physical, *this));
+  const u32 id = physical.is_noiommu() ? own_group : physical.group_id;
+  auto group =
+      std::ranges::find_if(groups_, [&](const auto& g) { return g->id() == id && g->iommu() == physical.iommu; });
+  if (group == groups_.end()) group = groups_.insert(group, std::make_unique<Group>(id, physical.iommu));
+  devices_.push_back(std::make_unique<Device>(number, function, physical, **group, *this));
+  (*group)->add(*devices_.back());
   slots_.back().device = devices_.back().get();
   return *devices_.back();
 }
@@ -27,7 +32,7 @@ Device* Registry::find(std::string_view name) const {
   return it == devices_.end() ? nullptr : it->get();
 }
 
-Result<std::vector<Dependent>> Registry::dependents(const Device& device, const core::Context& ctx) const {
+Result<std::vector<Dependent>> Registry::dependents(const Device& device, const core::Context* ctx) const {
   const pci::Bdf& at = device.function().bdf();
   if (device.function().on_root_bus()) {
     return reject(Errno::kNoDev, {"bus", at.bus, "a root bus cannot be reset", "vfio-device 14"});
@@ -40,28 +45,23 @@ Result<std::vector<Dependent>> Registry::dependents(const Device& device, const 
   return out;
 }
 
-Result<void> Registry::hot_reset(const Device& device, const core::Context& ctx) const {
-  const std::vector<Dependent> hit = IOMMUFD_TRY(dependents(device, ctx));
-  const auto foreign = std::ranges::find(hit, Dependent::Owner::kOther, &Dependent::owner);
-  if (foreign != hit.end()) {
-    return reject(Errno::kInval,
-                  {"devfn", foreign->bdf.devfn(), "a function on the bus is not the caller's", "vfio-device 14"});
-  }
+void Registry::hot_reset(std::span<const Dependent> hit) const {
   for (const Slot& slot : slots_) {
     const auto same = [&](const Dependent& d) { return d.bdf == slot.function->bdf(); };
     if (std::ranges::any_of(hit, same)) slot.function->reset();
   }
-  return {};
 }
 
-// A noiommu device has no group, so nothing but its own binding makes it the context's.
-Dependent Registry::describe(const Slot& slot, const core::Context& ctx) {
+// No IOMMU knows the group of a noiommu device, so nothing but its own binding makes it the context's.
+Dependent Registry::describe(const Slot& slot, const core::Context* ctx) {
   Dependent out{.bdf = slot.function->bdf()};
+  if (slot.device != nullptr) out.group = &slot.device->group();
+  if (ctx == nullptr) return out;
   const Ref<core::Device> bound = slot.device != nullptr ? slot.device->bound() : nullptr;
-  if (bound && &bound->context() == &ctx) {
+  if (bound && &bound->context() == ctx) {
     out.owner = Dependent::Owner::kBound;
     out.id = bound->id();
-  } else if (!slot.physical->is_noiommu() && slot.physical->iommu->owns_group(slot.physical->group_id, &ctx)) {
+  } else if (!slot.physical->is_noiommu() && slot.physical->iommu->owns_group(slot.physical->group_id, ctx)) {
     out.owner = Dependent::Owner::kSameGroup;
   }
   return out;

@@ -228,6 +228,9 @@ class SandboxCall final : public ioctl::Call {
     *slot = std::move(file);
     return static_cast<int>(slot - files_.begin());
   }
+  // No device files here.
+  Result<int> install_mapped(const MakeFile&, const char*, ioctl::CloseOnExec) override { return Err(Errno::kMFile); }
+  Result<int> install_again(const ioctl::File&, ioctl::CloseOnExec) override { return Err(Errno::kBusy); }
   void close(std::size_t slot) {
     if (files_[slot]) std::exchange(files_[slot], nullptr)->release();
   }

@@ -10,6 +10,7 @@
 #include "base/sys.hpp"
 #include "ioctl/file.hpp"
 #include "mem/local_memory.hpp"
+#include "tests/support/file_memory.hpp"
 
 namespace iommufd::test {
 
@@ -32,10 +33,20 @@ class LocalCall final : public ioctl::Call {
     installed.emplace(next_fd_, std::move(file));
     return next_fd_++;
   }
-  // Closes a descriptor that install() gave.
+  Result<int> install_mapped(const MakeFile& make, const char* name, ioctl::CloseOnExec close_on_exec) override {
+    return install(IOMMUFD_TRY(make(std::make_unique<FileMemory>())), name, close_on_exec);
+  }
+  Result<int> install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) override {
+    for (const auto& [fd, open] : installed)
+      if (open.get() == &file) return install(open, "", close_on_exec);
+    return Err(Errno::kBusy);
+  }
+  // Closes a descriptor that one of these gave.
   void close(int fd) {
-    const auto node = installed.extract(fd);
-    node.mapped()->release();
+    const Ref<ioctl::File> file = installed.extract(fd).mapped();
+    for (const auto& [other, open] : installed)
+      if (open.get() == file.get()) return;
+    file->release();
   }
   std::string describe() override { return "test:1"; }
 

@@ -147,6 +147,9 @@ TEST(ParsePhys, refuses_the_rest) {
 }
 
 TEST(ParseWords, take_their_words_only) {
+  EXPECT_EQ(parse_container("native"), machine::ContainerKind::kNative);
+  EXPECT_EQ(parse_container("iommufd"), machine::ContainerKind::kIommufd);
+  EXPECT_THAT(error_of(parse_container("vfio")), ::testing::HasSubstr("native, iommufd"));
   EXPECT_EQ(parse_pin("auto"), run::PinPolicy::kAuto);
   EXPECT_EQ(parse_pin("real"), run::PinPolicy::kReal);
   EXPECT_THAT(error_of(parse_pin("reel")),

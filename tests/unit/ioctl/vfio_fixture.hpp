@@ -15,24 +15,14 @@
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
 #include "tests/support/fake_device.hpp"
+#include "tests/support/file_memory.hpp"
 #include "tests/support/local_call.hpp"
 
 namespace iommufd {
 
 using abi::VfioCommand;
 
-// What a carrier gives an open: a memfd as large as the regions.
-class TestMemory final : public vfio::FileMemory {
- public:
-  Result<sys::Mapping> map(u64 offset, u64 size) override {
-    if (fail) return Err(Errno::kNoMem);
-    return sys::Mapping::map(fd_.get(), offset, size, Access::kReadWrite);
-  }
-  bool fail = false;
-
- private:
-  Fd fd_ = *sys::make_sealed_memfd("test", vfio::region_offset(1));
-};
+using TestMemory = test::FileMemory;
 
 class Vfio : public testing::Test {
  protected:
@@ -85,7 +75,7 @@ class Vfio : public testing::Test {
           slot->model = made.get();
           return made;
         });
-    const auto added = registry.add(*slot->function, slot->physical, mode);
+    const auto added = registry.add(*slot->function, slot->physical, mode, 100 + static_cast<u32>(slots.size()));
     if (added) slot->device = &added->get();
     slots.push_back(std::move(slot));
     return *slots.back();

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/find_descriptor.hpp"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* d) const { ::closedir(d); }
+};
+
+}  // namespace
+
+Result<int> find_descriptor(pid_t tid, dev_t device, ino_t inode) {
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(fmt::format("/proc/{}/fd", tid).c_str()));
+  if (!directory) return Err(sys::last_errno());
+  while (const dirent* entry = ::readdir(directory.get())) {
+    struct stat st{};
+    if (entry->d_name[0] == '.' || ::fstatat(::dirfd(directory.get()), entry->d_name, &st, 0) != 0) continue;
+    if (S_ISREG(st.st_mode) && st.st_ino == inode && st.st_dev == device) return std::atoi(entry->d_name);
+  }
+  return Err(Errno::kNoEnt);
+}
+
+}  // namespace iommufd::run
