@@ -126,8 +126,8 @@ Result<void> PageTable<F>::map(Iova iova, PhysAddr pa, u64 length, Access access
   const u64 va = iova.raw();
   const u64 oa = pa.raw();
   u64 last = 0;
-  if (access == Access::kNone) [[unlikely]]
-    return refuse(Errno::kInval, "access", 0, "must allow reads or writes");
+  if ((access & Access::kReadWrite) == Access::kNone) [[unlikely]]
+    return refuse(Errno::kInval, "access", static_cast<u64>(access), "must allow reads or writes");
   if (oa >> oa_bits_ != 0) [[unlikely]]
     return refuse(Errno::kRange, "paddr", oa, "must fit the output address");
   const Result<u64> permission = F::permission(access, storage_.features());

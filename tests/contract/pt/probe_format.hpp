@@ -51,6 +51,10 @@ struct Probe : FormatDefaults<12> {
   static constexpr std::array kTestConfigs{
       TableConfig{.name = "3 levels, sign extended", .top_level = 2, .va_bits = 39, .features = {Feature::kSignExtend}},
       TableConfig{.name = "4 levels, sign extended", .top_level = 3, .va_bits = 48, .features = {Feature::kSignExtend}},
+      TableConfig{.name = "4 levels, 45 bits, sign extended",
+                  .top_level = 3,
+                  .va_bits = 45,
+                  .features = {Feature::kSignExtend}},
       TableConfig{.name = "4 levels", .top_level = 3, .va_bits = 48},
   };
 };

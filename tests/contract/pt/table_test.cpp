@@ -157,6 +157,7 @@ TYPED_TEST(PtTable, map_checks_in_the_order_of_the_kernel) {
       return e;
     };
     EXPECT_EQ(error(1, bad_oa, 0, Access::kNone), Errno::kInval);
+    EXPECT_EQ(error(1, bad_oa, 0, Access::kNoExecute), Errno::kInval);
     EXPECT_EQ(error(1, bad_oa, 0), Errno::kRange);
     EXPECT_EQ(error(1, 0, 0), Errno::kInval);
     EXPECT_EQ(error(top + 1, 1, granule), Errno::kOverflow);

@@ -72,14 +72,8 @@ TEST(RiscVGolden, v38_no_such_width) {
   EXPECT_EQ(made.error(), Errno::kInval);
 }
 
-TEST(RiscVGolden, executable_only_is_no_mapping) {
-  const auto arena = std::move(TableArena::create({})).value();
-  const auto made = std::move(make_riscv(*arena)).value();
-  u64 mapped = 0;
-  Gather gather(*arena);
-  const auto r = made->map(Iova{0x1000}, PhysAddr{0x1000}, 0x1000, Access::kNoExecute, mapped, gather);
-  ASSERT_FALSE(r);
-  EXPECT_EQ(r.error(), Errno::kOpNotSupp);
+TEST(RiscVGolden, no_permission_at_all_is_no_leaf) {
+  EXPECT_EQ(RiscV::permission(Access::kNoExecute, {}), Result<u64>(Err(Errno::kOpNotSupp)));
 }
 
 }  // namespace
