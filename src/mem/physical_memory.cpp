@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/rollback.hpp"
@@ -222,6 +223,18 @@ Result<void> PhysicalMemory::pin(AddressSpace& space, UserVa va, const PageRun& 
   }
   if (done != out.size()) return Err(Errno::kNoMem);
   undo.commit();
+  return {};
+}
+
+Result<void> PhysicalMemory::publish(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out) {
+  IOMMUFD_ASSERT(out.size() == run.pages);
+  const MutexLock lock(mu_);
+  for (u64 i = 0; i < run.pages; ++i) {
+    const u64 frame = IOMMUFD_TRY(frame_of_locked({run.first.space, run.first.index + i}, run.page_size));
+    Frame& f = *find_frame(frame);
+    if (!std::exchange(f.published, true)) pin_frame_locked(f, space, advance(va, i * kPageSize));
+    out[i] = PhysAddr{frame << kPageShift};
+  }
   return {};
 }
 

@@ -48,6 +48,10 @@ class PhysicalMemory {
   // Pins the pages of `run`, which `space` reaches from `va` on, and writes one address per page to `out`.
   // Errors: kNoMem when the memory is full (nothing stays pinned).
   Result<void> pin(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out) IOMMUFD_EXCLUDES(mu_);
+  // Pins each page of `run` once and for all, however often it is asked for: its address was given away, and nobody will say when
+  // it is no longer used. Errors: kNoMem (what was published until then stays so).
+  Result<void> publish(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out)
+      IOMMUFD_EXCLUDES(mu_);
   // Takes one pin from each frame. From the last one on DMA does not reach it; when the call returns, no DMA that began
   // before does either, and the frame may become another page's. Never fails.
   void unpin_and_release(std::span<const PhysAddr> frames) IOMMUFD_EXCLUDES(mu_);
@@ -85,6 +89,7 @@ class PhysicalMemory {
     u32 held = 0;  // unpins that wait for their release
     u64 next = 0;  // in the queue that it is in
     bool queued = false;
+    bool published = false;  // has a pin that stays
   };
   // Frames in the order in which they came, linked through themselves: entering one allocates nothing.
   struct Queue {

@@ -133,6 +133,18 @@ class MachineService final : public Service {
     return ioctl::open_vfio_device(call, *machine_->devices()[index_of(opener)]->vfio, std::move(memory));
   }
 
+  Result<void> publish(mem::AddressSpace& memory, UserVa page, std::span<PhysAddr> frames) override {
+    std::vector<mem::PageRun> runs;
+    IOMMUFD_TRY(memory.populate(page, frames.size(), Access::kRead, runs));
+    u64 done = 0;
+    for (const mem::PageRun& run : runs) {
+      IOMMUFD_TRY(machine_->platform().phys().publish(memory, advance(page, done * kPageSize), run,
+                                                      frames.subspan(done, run.pages)));
+      done += run.pages;
+    }
+    return {};
+  }
+
   Result<std::vector<dump::OutputFile>> dump(dump::Form form) override {
     constexpr auto kPatience = std::chrono::seconds(2);
     return dump::render(form, IOMMUFD_TRY(recorder_.look(std::chrono::steady_clock::now() + kPatience)));

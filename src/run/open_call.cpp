@@ -77,6 +77,17 @@ Result<int> give_descriptor(const Runtime& runtime, ClientCall& call, int descri
   return runtime.listener.install_descriptor(id, description, -1, close_on_exec);
 }
 
+namespace {
+
+// The answer to an open(2) with these flags.
+Answer give_opened(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, int flags) {
+  const Result<int> fd =
+      give_file(runtime, call, file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
+  return fd ? Answer::of(*fd) : Answer::fail(fd.error());
+}
+
+}  // namespace
+
 Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
                  const struct stat& attributes, int flags) {
   if ((flags & O_DIRECTORY) != 0) return Answer::fail(Errno::kNotDir);
@@ -85,9 +96,7 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, con
   if (!call) return Answer::fail(call.error());
   Result<Ref<OpenFile>> file = open_file(runtime, *call, node, path, attributes, {flags});
   if (!file) return Answer::fail(file.error());
-  const Result<int> fd =
-      give_file(runtime, *call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
-  return fd ? Answer::of(*fd) : Answer::fail(fd.error());
+  return give_opened(runtime, *call, *file, flags);
 }
 
 Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags) {
@@ -95,9 +104,15 @@ Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text,
   Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
   if (!file) return Answer::fail(file.error());
   (*file)->set_file(make_ref<AttributeFile>(text.read, text.write, std::move(content), text.closed));
-  const Result<int> fd =
-      give_file(runtime, call, *file, (flags & O_CLOEXEC) != 0 ? CloseOnExec::kYes : CloseOnExec::kNo);
-  return fd ? Answer::of(*fd) : Answer::fail(fd.error());
+  return give_opened(runtime, call, *file, flags);
+}
+
+Answer open_own(const Runtime& runtime, ClientCall& call, std::string path, const struct stat& attributes,
+                Ref<ioctl::File> file, int flags) {
+  Result<Ref<OpenFile>> open = OpenFile::make_text(nullptr, std::move(path), attributes, {flags}, {});
+  if (!open) return Answer::fail(open.error());
+  (*open)->set_file(std::move(file));
+  return give_opened(runtime, call, *open, flags);
 }
 
 Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec) {

@@ -28,6 +28,10 @@ struct TextFile {
 // Opens it with the client's open flags, which the caller has judged.
 Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags);
 
+// A file that no node of the tree stands for, and that is read and written by notified calls only.
+Answer open_own(const Runtime& runtime, ClientCall& call, std::string path, const struct stat& attributes,
+                Ref<ioctl::File> file, int flags);
+
 // Enters `file`, whose set_file() was called, and gives the caller a descriptor of it. When it cannot be had, the file is
 // released. Errors: kMFile, kNFile, kNoMem.
 Result<int> give_file(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>& file, CloseOnExec close_on_exec);

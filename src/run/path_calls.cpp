@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "run/attributes.hpp"
 #include "run/file_calls.hpp"
 #include "run/open_call.hpp"
+#include "run/pagemap.hpp"
 #include "run/proc_status.hpp"
 #include "run/remote_copy.hpp"
 
@@ -24,6 +26,7 @@ namespace iommufd::run {
 namespace {
 
 constexpr const char* kFailNth = "fail-nth";
+constexpr const char* kPagemap = "pagemap";
 
 std::string_view last_name(std::string_view path) {
   while (!path.empty() && path.back() == '/') path.remove_suffix(1);
@@ -83,6 +86,7 @@ std::string proc_link(const CallScope& scope, int dirfd) {
 PathCalls::PathCalls(const Runtime& runtime)
     : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {
   names_.insert("status");  // own_status()
+  names_.insert(kPagemap);
   if (runtime.service.faults() != nullptr) names_.insert(kFailNth);
   collect_names(runtime.service.tree().root());
 }
@@ -110,6 +114,7 @@ Answer PathCalls::handle(CallScope& scope) {
   if (!where) return Answer::go_on();
   if (std::optional<Answer> a = own_descriptor(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
+  if (std::optional<Answer> a = own_pagemap(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_fail_nth(scope, *request, where->path)) return *a;
 
   const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
@@ -373,6 +378,21 @@ std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& req
   };
   text.write = [](std::string_view, u64) -> Result<u64> { return Err(Errno::kBadf); };
   return open_text(runtime_, *call, text, request.flags);
+}
+
+// Of the caller's own process; others' are the machine's.
+std::optional<Answer> PathCalls::own_pagemap(CallScope& scope, const Request& request, std::string_view path) {
+  if (request.op != Op::kOpen) return {};
+  const std::optional<ProcPath> pagemap = parse_proc_path(path, kPagemap);
+  if (!pagemap || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
+  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
+  if (!call || (pagemap->process != 0 && pagemap->process != call->client().tgid())) return {};
+  const std::string real = fmt::format("/proc/{}/pagemap", call->client().tgid());
+  Fd fd(::open(real.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat attributes{};
+  if (fd.get() < 0 || ::fstat(fd.get(), &attributes) != 0) return {};
+  return open_own(runtime_, *call, std::string(path), attributes,
+                  make_ref<PagemapFile>(runtime_.service, std::move(fd)), request.flags);
 }
 
 std::optional<Answer> PathCalls::own_fail_nth(CallScope& scope, const Request& request, std::string_view path) {

@@ -64,6 +64,7 @@ class PathCalls {
 
   // open() of the status of a process that has opened files of ours. Nothing when the path is no such thing.
   std::optional<Answer> own_status(CallScope& scope, const Request& request, std::string_view path);
+  std::optional<Answer> own_pagemap(CallScope& scope, const Request& request, std::string_view path);
 
   // open() of fail-nth of a thread (fault_plans.hpp), where the service injects faults.
   std::optional<Answer> own_fail_nth(CallScope& scope, const Request& request, std::string_view path);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,12 @@ class Service {
 
   // The client process exists: threads may be started now, not before.
   virtual void start() {}
+
+  // The physical addresses of `frames.size()` pages of the client from `page` on, all of which are there; devices may use them from
+  // now on. Errors: kNoSys (no physical memory here), kFault, kNoMem.
+  virtual Result<void> publish(mem::AddressSpace& /*memory*/, UserVa /*page*/, std::span<PhysAddr> /*frames*/) {
+    return Err(Errno::kNoSys);
+  }
 
   // What the client asked to fail; null when it cannot ask.
   virtual FaultPlans* faults() { return nullptr; }

@@ -242,6 +242,39 @@ TEST(J12, "without an IOMMU: extensions, types, and nothing to map") {
   CHECK_OK(device_fd(group, d.bdf));
 }
 
+/* Reads the entries of pages in /proc/self/pagemap. */
+static void read_pagemap(const void* start, uint64_t* entries, unsigned count) {
+  const int fd = keep(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  REQUIRE(CHECK_OK(fd));
+  CHECK_ERR(pread(fd, entries, 4, (off_t)((uintptr_t)start / PAGE * 8)), EINVAL);
+  CHECK_EQ(pread(fd, entries, count * 8, (off_t)((uintptr_t)start / PAGE * 8)), count * 8);
+}
+
+#define PRESENT (1ull << 63)
+#define FRAME(entry) ((entry) & ((1ull << 55) - 1))
+
+TEST(J14, "without an IOMMU: DMA to physical addresses from /proc/self/pagemap, which stay") {
+  if (kind() != NOIOMMU) SKIP("the group has an IOMMU");
+  const struct setup s = set_up(0);
+  const struct edu e = edu_from(open_in_group(&s));
+  uint8_t* memory = pages(4 * PAGE);
+  uint64_t before[4], after[4];
+  read_pagemap(memory, before, 4);
+  for (int i = 0; i < 4; i++) CHECK_EQ(before[i] & PRESENT, 0);
+  REQUIRE(CHECK_OK(mlock(memory, 3 * PAGE)));
+  read_pagemap(memory, before, 4);
+  for (int i = 0; i < 3; i++) CHECK((before[i] & PRESENT) && FRAME(before[i]) != 0);
+  CHECK_EQ(before[3] & PRESENT, 0);
+  fill(memory, PAGE, 5);
+  edu_load(&e, FRAME(before[0]) * PAGE, PAGE);
+  edu_store(&e, FRAME(before[2]) * PAGE, PAGE);
+  CHECK(filled(memory + 2 * PAGE, PAGE, 5));
+  edu_store(&e, FRAME(before[1]) * PAGE + 16, 64);
+  CHECK(filled(memory + PAGE + 16, 64, 5));
+  read_pagemap(memory, after, 4);
+  CHECK(memcmp(before, after, sizeof(before)) == 0);
+}
+
 TEST(J13, "a container holds groups of one sort: the other is EPERM, or EINVAL of an iommufd") {
   struct vdev with, without;
   char path[64], link[PATH_MAX], target[PATH_MAX];
