@@ -36,6 +36,7 @@ struct X86 : FormatDefaults<12> {
     return leaf ? EntryKind::kLeaf : EntryKind::kTable;
   }
   static constexpr u64 output(u64 item, unsigned /*level*/) { return item & Address::kMask; }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Present::kMask | PageSize::kMask; }
   // Whoever may write may read.
   static constexpr Access granted(Access asked) {
     return allows(asked, Access::kWrite) ? Access::kReadWrite : Access::kRead;
