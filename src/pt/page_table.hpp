@@ -140,23 +140,29 @@ Result<void> PageTable<F>::map(Iova iova, PhysAddr pa, u64 length, Access access
     return refuse(Errno::kOverflow, "length", length, "must not reach past the end of the address space");
   }
 
+  const auto map_one = [&](unsigned size_lg2, auto level) {
+    const TopInfo root = top();
+    if (!covers(root.level, va, last)) [[unlikely]]
+      return false;
+    const u64 leaf = F::make_leaf(oa, level, size_lg2, *permission);
+    return with_top_level<F>(root.level, [&](auto top_level) {
+      return map_single<top_level>(storage_, storage_.items(root.root.raw()), va, leaf, level);
+    });
+  };
   Run run{F::kGranuleLg2, 1};
+  bool done = false;
   constexpr u64 granule = u64{1} << F::kGranuleLg2;
   if (length == granule && (pgsize_bitmap() & granule) != 0 && ((va | oa) & (granule - 1)) == 0) [[likely]] {
-    const TopInfo root = top();
-    if (covers(root.level, va, last)) [[likely]] {
-      const u64 leaf = F::make_leaf(oa, 0, F::kGranuleLg2, *permission);
-      const bool done = with_top_level<F>(root.level, [&](auto level) {
-        return map_single<level>(storage_, storage_.items(root.root.raw()), va, leaf);
-      });
-      if (done) [[likely]] {
-        mapped = length;
-        return {};
-      }
-    }
+    done = map_one(F::kGranuleLg2, std::integral_constant<unsigned, 0>{});
   } else {
     run = plan_run(pgsize_bitmap(), va, oa, length);
     if (run.entries == 0) return refuse(Errno::kNxio, "iova", va, "no page size fits address, length and paddr");
+    const unsigned level = level_of<F>(run.size_lg2);
+    if (length == u64{1} << run.size_lg2 && run.size_lg2 == F::item_lg2(level)) done = map_one(run.size_lg2, level);
+  }
+  if (done) [[likely]] {
+    mapped = length;
+    return {};
   }
   const TopInfo root = IOMMUFD_TRY(root_for(va, last, level_of<F>(run.size_lg2)));
   return Mapper<F>(storage_, pgsize_bitmap(), *permission, mapped, gather).map(root, va, oa, length, run);
