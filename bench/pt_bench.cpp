@@ -73,12 +73,13 @@ std::vector<u64> shuffled(u64 n, u64 step) {
 
 void lookup_hot(benchmark::State& state, Make make, const Ranges& ranges) {
   Subject subject(make, ranges);
+  Stopwatch clock;
   subject.map_as_one();
   const std::vector<u64> order = shuffled(ranges.calls, 1);
-  std::size_t i = 0;
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(subject.table().lookup(Iova{subject.address(order[i])}));
-    if (++i == order.size()) i = 0;
+  while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(order.size()))) {
+    state.SetIterationTime(clock.time([&] {
+      for (const u64 i : order) benchmark::DoNotOptimize(subject.table().lookup(Iova{subject.address(i)}));
+    }));
   }
 }
 
@@ -194,7 +195,7 @@ class Rows {
     add("lookup_" + size + "_hot", [make = make_, hot, label = limit("lookup_" + size + "_hot", 8)](auto& state) {
       lookup_hot(state, make, hot);
       state.SetLabel(label);
-    });
+    })->UseManualTime();
     add("lookup_" + size + "_cold", [make = make_, cold, label = limit("lookup_" + size + "_cold", 0)](auto& state) {
       lookup_cold(state, make, cold);
       state.SetLabel(label);
