@@ -214,9 +214,7 @@ std::optional<Translation> PageTable<F>::lookup(Iova iova) const noexcept {
   const TopInfo root = top();
   if (!covers(root.level, iova.raw(), iova.raw())) [[unlikely]]
     return std::nullopt;
-  return with_top_level<F>(root.level, [&](auto level) {
-    return lookup_at<level>(storage_, storage_.items(root.root.raw()), iova.raw(), Access::kReadWrite);
-  });
+  return lookup_from(storage_, root, iova.raw());
 }
 
 template <PageTableFormat F>

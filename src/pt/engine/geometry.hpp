@@ -46,6 +46,20 @@ inline auto with_top_level(unsigned level, Fn&& fn) {
   return fn(std::integral_constant<unsigned, Level>{});
 }
 
+enum class Walk : bool { kDown, kEnd };
+
+// Calls fn(integral_constant<level>) for a root at `level`, then for each level below, as long as it returns kDown.
+template <PageTableFormat F, class Fn>
+inline void down_from(unsigned level, Fn&& fn) {
+  const auto enter = [&](auto at) {
+    if (at > F::kMinTopLevel && at > level) return Walk::kDown;
+    return fn(at);
+  };
+  [&]<unsigned... Up>(std::integer_sequence<unsigned, Up...>) {
+    (void)((enter(std::integral_constant<unsigned, F::kMaxTopLevel - Up>{}) == Walk::kEnd) || ...);
+  }(std::make_integer_sequence<unsigned, F::kMaxTopLevel + 1>{});
+}
+
 // Whether [va, last] lies in a space of `bits` bits, of which `below` addresses are at the top of the 64 bits: half of them when
 // addresses are sign extended, otherwise none. A range that leaves one half for the other wraps in the middle.
 constexpr bool in_space(u64 va, u64 last, unsigned bits, u64 below) {

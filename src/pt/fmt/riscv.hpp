@@ -41,7 +41,8 @@ struct RiscV : FormatDefaults<12> {
     return level == 0 || (item & kLeafBits) != 0 ? EntryKind::kLeaf : EntryKind::kTable;
   }
   static constexpr unsigned entry_lg2(u64 item, unsigned level) {
-    return level == 0 && Napot::get(item) != 0 ? kNapotLg2 : item_lg2(level);
+    if (level != 0) return item_lg2(level);
+    return item_lg2(0) + static_cast<unsigned>(Napot::get(item)) * (kNapotLg2 - kGranuleLg2);
   }
   static constexpr u64 output(u64 item, unsigned level) {
     return align_down(address(item), u64{1} << entry_lg2(item, level));
