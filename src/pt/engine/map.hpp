@@ -104,6 +104,7 @@ class Mapper {
     u64 leaf = F::make_leaf(oa, level, size_lg2, permission_);
     const unsigned count = static_cast<unsigned>(slots.size());
     if (per_entry * slot_step == step) return store_run(slots.data(), count, leaf, slot_step);
+    if (per_entry % Block::kItems == 0) return store_entries(slots.data(), count, per_entry, leaf, step, slot_step);
     for (unsigned i = 0; i < count; i += per_entry, leaf += step) store_run(&slots[i], per_entry, leaf, slot_step);
   }
 

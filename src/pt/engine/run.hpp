@@ -50,6 +50,12 @@ struct Block {
   static constexpr unsigned kItems = 4 * kPackItems;
   Pack a, b, c, d;
 
+  // Items first, first + step, first + 2 * step and so on.
+  static Block rising(u64 first, u64 step) {
+    const u64 next = kPackItems * step;
+    return {pt::rising(first, step), pt::rising(first + next, step), pt::rising(first + 2 * next, step),
+            pt::rising(first + 3 * next, step)};
+  }
   static Block load(const u64* at) {
     return {load_pack(at), load_pack(at + kPackItems), load_pack(at + 2 * kPackItems), load_pack(at + 3 * kPackItems)};
   }
@@ -81,14 +87,25 @@ struct Block {
 [[gnu::noinline]] inline void store_run(u64* items, unsigned count, u64 first, u64 step) {
   u64* const end = items + count;
   for (; items != end && !starts_pack(items); first += step) store_item(*items++, first);
-  const u64 two = kPackItems * step;
-  Block block{rising(first, step), rising(first + two, step), rising(first + 2 * two, step),
-              rising(first + 3 * two, step)};
-  for (; end - items >= Block::kItems; items += Block::kItems, first += 4 * two) {
+  Block block = Block::rising(first, step);
+  for (; end - items >= Block::kItems; items += Block::kItems, first += Block::kItems * step) {
     block.store(items);
-    block = block + all_equal(4 * two);
+    block = block + all_equal(Block::kItems * step);
   }
   for (; items != end; first += step) store_item(*items++, first);
+}
+
+// Stores `count` items as entries: the first item of each is `step` more than that of the one before, and within an entry each item
+// is `slot_step` more. Pre: the items of an entry fill blocks, and begin with a whole pack.
+[[gnu::noinline]] inline void store_entries(u64* items, unsigned count, unsigned per_entry, u64 first, u64 step,
+                                            u64 slot_step) {
+  for (u64* const end = items + count; items != end; first += step) {
+    Block block = Block::rising(first, slot_step);
+    for (u64* const next = items + per_entry; items != next; items += Block::kItems) {
+      block.store(items);
+      block = block + all_equal(Block::kItems * slot_step);
+    }
+  }
 }
 
 // Makes the items empty.

@@ -46,6 +46,18 @@ TEST(PtRun, items_rise_by_the_step) {
   });
 }
 
+TEST(PtRun, entries_rise_by_their_step_and_items_within_by_theirs) {
+  constexpr unsigned per_entry = 2 * Block::kItems;
+  for (unsigned entries = 0; entries <= 2; ++entries) {
+    for (const u64 slot_step : {u64{0}, u64{3}}) {
+      Items items(2);
+      store_entries(items.first(), entries * per_entry, per_entry, 0x1007, 0x10000, slot_step);
+      EXPECT_TRUE(items.hold(entries * per_entry,
+                             [&](u64 i) { return 0x1007 + i / per_entry * 0x10000 + i % per_entry * slot_step; }));
+    }
+  }
+}
+
 TEST(PtRun, cleared_items_are_empty_and_any_other_is_found) {
   each_run([](unsigned start, unsigned count) {
     Items items(start);
