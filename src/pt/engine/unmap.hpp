@@ -79,11 +79,12 @@ class Unmapper {
     return i >= end;
   }
 
-  // Clears the entry of `slots` items that begins with `item`; and, where small ones follow, those of the `count` items that are of
-  // the same size. Returns the number of items.
+  // Clears the entry of `slots` items that begins with `item`, and those of the same size that follow it in `count` items. Returns
+  // the number of items.
   static unsigned clear_entries(u64* items, unsigned count, u64 item, unsigned level, unsigned slots) {
-    if (count > Block::kItems && slots <= Block::kItems) {
-      const unsigned cleared = clear_alike(items, count, item, F::leaf_bits(item, level));
+    const unsigned whole = count & ~(slots - 1);
+    if (whole > slots && whole > Block::kItems) {
+      const unsigned cleared = clear_alike(items, whole, item, F::leaf_bits(item, level));
       if (cleared >= slots) return cleared;
     }
     if (slots == 1)
