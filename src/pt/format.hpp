@@ -51,6 +51,8 @@ struct FormatDefaults {
   static constexpr unsigned item_lg2(unsigned level) { return GranuleLg2 + IndexBits * level; }
   // One item, one entry.
   static constexpr unsigned entry_lg2(u64 /*item*/, unsigned level) { return item_lg2(level); }
+  // What tells leaves of one size apart from others is not known: only equal items are alike.
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return ~u64{0}; }
   // Table items limit nothing.
   static constexpr Access table_access(u64 /*item*/) { return Access::kReadWrite; }
   // Leaves say exactly what was asked for.
@@ -81,6 +83,8 @@ concept PageTableFormat =
       // Of a leaf: size of its entry, and the OA where the entry starts, from any of its items.
       { F::entry_lg2(item, level) } -> std::same_as<unsigned>;
       { F::output(item, level) } -> std::same_as<u64>;
+      // Of a leaf: the bits that make it one, of its size. Items that agree with it in them are such leaves too.
+      { F::leaf_bits(item, level) } -> std::same_as<u64>;
       // What a leaf, and a table item, allows. The walk ANDs.
       { F::access(item) } -> std::same_as<Access>;
       { F::table_access(item) } -> std::same_as<Access>;
@@ -92,7 +96,7 @@ concept PageTableFormat =
       // What a leaf allows for which `access` was asked: that, and more where the format has no way to say less.
       { F::granted(access) } -> std::same_as<Access>;
       // The item that the first slot of the entry gets; each further one gets slot_step(level) more. Pre: oa is a multiple of
-      // 2^size_lg2, a possible size of the level.
+      // 2^size_lg2, a possible size of the level. Entries of one size that follow each other differ by the same sum.
       { F::make_leaf(oa, level, size_lg2, item) } -> std::same_as<u64>;
       { F::slot_step(level) } -> std::same_as<u64>;
       // Of a leaf: what was given to make_leaf() as its permission, and its accessed and dirty state.

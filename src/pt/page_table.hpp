@@ -57,11 +57,25 @@ class PageTable final : public Table {
 
   PageTable(TableArena& arena, const TableConfig& config, PhysAddr root);
 
+  // A root that does not grow covers va_bits from the start.
   [[nodiscard]] bool covers(unsigned level, u64 va, u64 last) const {
-    return in_space<F>(va, last, covered_bits<F>(level, va_bits_), storage_.features());
+    const bool grows = has_feature<F, Feature::kDynamicTop>(storage_.features());
+    const unsigned bits = grows ? covered_bits<F>(level, va_bits_) : va_bits_;
+    return in_space(va, last, bits, F::kSupported.has(Feature::kSignExtend) ? below_ : 0);
   }
   // The last address of a range that the present root covers. Errors: kInval, kOverflow, kRange.
   [[nodiscard]] Result<u64> check_range(const TopInfo& top, u64 va, u64 length) const;
+  // One entry of one item, in a table at `level` that exists. False, and nothing done, when there is more to it.
+  [[nodiscard]] bool map_one(u64 va, u64 last, u64 leaf, auto level) {
+    const TopInfo root = top();
+    if (!covers(root.level, va, last)) [[unlikely]]
+      return false;
+    return with_top_level<F>(root.level, [&](auto top_level) {
+      return map_single<top_level>(storage_, storage_.items(root.root.raw()), va, leaf, level);
+    });
+  }
+  // map() but for what it does itself. Errors: kNxio, then those on the way.
+  [[gnu::noinline]] Result<void> map_range(u64 va, u64 oa, u64 length, u64 permission, u64& mapped, Gather& gather);
   // A root that covers [va, last] and is at least at `level`. Errors: kRange, kNoMem.
   Result<TopInfo> root_for(u64 va, u64 last, unsigned level) IOMMUFD_EXCLUDES(top_mu_);
   Result<void> grow(const TopInfo& old, u64 va, u64 last, unsigned level) IOMMUFD_EXCLUDES(top_mu_);
@@ -69,6 +83,7 @@ class PageTable final : public Table {
 
   Storage<F> storage_;
   const unsigned va_bits_;
+  const u64 below_;  // addresses of the upper half: in_space()
   const unsigned oa_bits_;
   TopListener* const listener_;
   std::atomic<u64> top_;
@@ -107,6 +122,7 @@ PageTable<F>::PageTable(TableArena& arena, const TableConfig& config, PhysAddr r
     : Table(possible_sizes<F>(config), aperture_of<F>(config)),
       storage_(arena, config.features),
       va_bits_(config.va_bits),
+      below_(has_feature<F, Feature::kSignExtend>(config.features) ? u64{1} << (config.va_bits - 1) : 0),
       oa_bits_(config.oa_bits),
       listener_(config.listener),
       top_(pack({root, config.top_level})) {}
@@ -140,26 +156,30 @@ Result<void> PageTable<F>::map(Iova iova, PhysAddr pa, u64 length, Access access
     return refuse(Errno::kOverflow, "length", length, "must not reach past the end of the address space");
   }
 
-  Run run{F::kGranuleLg2, 1};
   constexpr u64 granule = u64{1} << F::kGranuleLg2;
   if (length == granule && (pgsize_bitmap() & granule) != 0 && ((va | oa) & (granule - 1)) == 0) [[likely]] {
-    const TopInfo root = top();
-    if (covers(root.level, va, last)) [[likely]] {
-      const u64 leaf = F::make_leaf(oa, 0, F::kGranuleLg2, *permission);
-      const bool done = with_top_level<F>(root.level, [&](auto level) {
-        return map_single<level>(storage_, storage_.items(root.root.raw()), va, leaf);
-      });
-      if (done) [[likely]] {
-        mapped = length;
-        return {};
-      }
+    const u64 leaf = F::make_leaf(oa, 0, F::kGranuleLg2, *permission);
+    if (map_one(va, last, leaf, std::integral_constant<unsigned, 0>{})) [[likely]] {
+      mapped = length;
+      return {};
     }
-  } else {
-    run = plan_run(pgsize_bitmap(), va, oa, length);
-    if (run.entries == 0) return refuse(Errno::kNxio, "iova", va, "no page size fits address, length and paddr");
   }
-  const TopInfo root = IOMMUFD_TRY(root_for(va, last, level_of<F>(run.size_lg2)));
-  return Mapper<F>(storage_, pgsize_bitmap(), *permission, mapped, gather).map(root, va, oa, length, run);
+  return map_range(va, oa, length, *permission, mapped, gather);
+}
+
+template <PageTableFormat F>
+Result<void> PageTable<F>::map_range(u64 va, u64 oa, u64 length, u64 permission, u64& mapped, Gather& gather) {
+  const Run run = plan_run(pgsize_bitmap(), va, oa, length);
+  if (run.entries == 0) return refuse(Errno::kNxio, "iova", va, "no page size fits address, length and paddr");
+  const u64 last = va + (length - 1);
+  const unsigned level = level_of<F>(run.size_lg2);
+  if (length == u64{1} << run.size_lg2 && run.size_lg2 == F::item_lg2(level) &&
+      map_one(va, last, F::make_leaf(oa, level, run.size_lg2, permission), level)) {
+    mapped = length;
+    return {};
+  }
+  const TopInfo root = IOMMUFD_TRY(root_for(va, last, level));
+  return Mapper<F>(storage_, pgsize_bitmap(), permission, mapped, gather).map(root, va, oa, length, run);
 }
 
 template <PageTableFormat F>
@@ -194,9 +214,7 @@ std::optional<Translation> PageTable<F>::lookup(Iova iova) const noexcept {
   const TopInfo root = top();
   if (!covers(root.level, iova.raw(), iova.raw())) [[unlikely]]
     return std::nullopt;
-  return with_top_level<F>(root.level, [&](auto level) {
-    return lookup_at<level>(storage_, storage_.items(root.root.raw()), iova.raw(), Access::kReadWrite);
-  });
+  return lookup_from(storage_, root, iova.raw());
 }
 
 template <PageTableFormat F>

@@ -119,16 +119,6 @@ void TableArena::free(PhysAddr page) {
 
 Gather::~Gather() { IOMMUFD_ASSERT(tables() == 0); }
 
-void Gather::add_range(u64 start, u64 length) {
-  if (length == 0) {
-    if (empty() && start != 0) range_ = {start, start - 1};
-    return;
-  }
-  if (!has_range()) range_ = {~u64{0}, 0};
-  range_.start = std::min(range_.start, start);
-  range_.last = std::max(range_.last, start + (length - 1));
-}
-
 void Gather::free() {
   arena_.free(pages_);
   range_ = {~u64{0}, 0};

@@ -12,6 +12,7 @@
 // Locks: TableArena::mu_ (kPtAlloc), taken by allocate() and free().
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <limits>
@@ -118,7 +119,15 @@ class Gather {
   [[nodiscard]] bool empty() const { return !has_range() && tables() == 0; }
 
   // Adds `length` bytes from `start`. An empty range only marks the place, in a Gather that has none.
-  void add_range(u64 start, u64 length);
+  void add_range(u64 start, u64 length) {
+    if (length == 0) {
+      if (empty() && start != 0) range_ = {start, start - 1};
+      return;
+    }
+    if (!has_range()) range_ = {~u64{0}, 0};
+    range_.start = std::min(range_.start, start);
+    range_.last = std::max(range_.last, start + (length - 1));
+  }
   void add_table(PhysAddr page) { arena_.push(pages_, page); }
   void add_tables(TablePageList& pages) { arena_.append(pages_, pages); }
 

@@ -46,15 +46,28 @@ inline auto with_top_level(unsigned level, Fn&& fn) {
   return fn(std::integral_constant<unsigned, Level>{});
 }
 
-// Whether [va, last] lies in a space of `bits` bits; in one of its halves when addresses are sign extended.
-template <PageTableFormat F>
-constexpr bool in_space(u64 va, u64 last, unsigned bits, Features features) {
-  if (has_feature<F, Feature::kSignExtend>(features)) {
-    const s64 half = static_cast<s64>(va) >> (bits - 1);
-    return (half == 0 || half == -1) && static_cast<s64>(last) >> (bits - 1) == half;
-  }
-  return bits == 64 || last >> bits == 0;
+enum class Walk : bool { kDown, kEnd };
+
+// Calls fn(integral_constant<level>) for a root at `level`, then for each level below, as long as it returns kDown.
+template <PageTableFormat F, class Fn>
+inline void down_from(unsigned level, Fn&& fn) {
+  const auto enter = [&](auto at) {
+    if (at > F::kMinTopLevel && at > level) return Walk::kDown;
+    return fn(at);
+  };
+  [&]<unsigned... Up>(std::integer_sequence<unsigned, Up...>) {
+    (void)((enter(std::integral_constant<unsigned, F::kMaxTopLevel - Up>{}) == Walk::kEnd) || ...);
+  }(std::make_integer_sequence<unsigned, F::kMaxTopLevel + 1>{});
 }
+
+// Whether [va, last] lies in a space of `bits` bits, of which `below` addresses are at the top of the 64 bits: half of them when
+// addresses are sign extended, otherwise none. A range that leaves one half for the other wraps in the middle.
+constexpr bool in_space(u64 va, u64 last, unsigned bits, u64 below) {
+  return va + below <= last + below && (last + below) >> (bits - 1) >> 1 == 0;
+}
+static_assert(in_space(0, ~u64{0}, 64, 0) && in_space(0, 7, 3, 0) && !in_space(0, 8, 3, 0));
+static_assert(in_space(0, 3, 3, 4) && in_space(~u64{3}, ~u64{0}, 3, 4));
+static_assert(!in_space(0, 4, 3, 4) && !in_space(~u64{4}, ~u64{0}, 3, 4) && !in_space(3, ~u64{3}, 3, 4));
 
 // Union of the sizes of all leaves that a table can have (spec 2).
 template <PageTableFormat F>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The hardware's walk, one function per level so that every shift and mask is a constant. Lock-free: races mappers and
-// unmappers; a table that is unlinked meanwhile is kept until the walk is over (see table.hpp).
+// The hardware's walk. Every level has its own code, so that shifts and masks are constants; a walk enters it where the root is.
+// Lock-free: races mappers and unmappers; a table that is unlinked meanwhile is kept until the walk is over (see table.hpp).
 #pragma once
 
 #include <optional>
@@ -10,20 +10,28 @@
 
 namespace iommufd::pt {
 
-template <unsigned Level, PageTableFormat F>
-inline std::optional<Translation> lookup_at(const Storage<F>& storage, const u64* items, u64 va, Access access) {
-  const u64 item = load_item(items[index_of<F>(va, Level)]);
-  const EntryKind kind = F::kind(item, Level);
-  if constexpr (Level > 0) {
-    if (kind == EntryKind::kTable) {
-      return lookup_at<Level - 1>(storage, storage.below(item), va, access & F::table_access(item));
+template <PageTableFormat F>
+inline std::optional<Translation> lookup_from(const Storage<F>& storage, const TopInfo& top, u64 va) {
+  std::optional<Translation> found;
+  const u64* items = storage.items(top.root.raw());
+  Access access = Access::kReadWrite;
+  down_from<F>(top.level, [&](auto level) {
+    const u64 item = load_item(items[index_of<F>(va, level)]);
+    const EntryKind kind = F::kind(item, level);
+    if (level > 0 && kind == EntryKind::kTable) {
+      items = storage.below(item);
+      access = access & F::table_access(item);
+      return Walk::kDown;
     }
-  }
-  if (kind == EntryKind::kEmpty) return std::nullopt;
-  const u64 size = u64{1} << F::entry_lg2(item, Level);
-  const u64 offset = va & (size - 1);
-  return Translation{PhysAddr{F::output(item, Level) + offset}, access & F::access(item),
-                     static_cast<u8>(F::item_lg2(Level)), size - offset};
+    if (kind == EntryKind::kLeaf) {
+      const u64 size = u64{1} << F::entry_lg2(item, level);
+      const u64 offset = va & (size - 1);
+      found.emplace(PhysAddr{F::output(item, level) + offset}, access & F::access(item),
+                    static_cast<u8>(F::item_lg2(level)), size - offset);
+    }
+    return Walk::kEnd;
+  });
+  return found;
 }
 
 }  // namespace iommufd::pt

@@ -5,28 +5,30 @@
 #pragma once
 
 #include <span>
-#include <type_traits>
 
 #include "pt/engine/refuse.hpp"
+#include "pt/engine/run.hpp"
 #include "pt/engine/storage.hpp"
 #include "pt/table.hpp"
 
 namespace iommufd::pt {
 
-// Fast path for one entry of the granule's size: straight down, each level a constant. False, and nothing done, when a
-// table is missing or something is in the way: the general path finds out what.
+// Fast path for one entry of one item, in a table at level `target`: straight down, each level a constant. False, and nothing done,
+// when a table is missing or something is in the way: the general path finds out what.
 template <unsigned Level, PageTableFormat F>
-inline bool map_single(const Storage<F>& storage, u64* items, u64 va, u64 leaf) {
-  const unsigned index = index_of<F>(va, Level);
-  const u64 item = load_item(items[index]);
-  if constexpr (Level == 0) {
+inline bool map_single(const Storage<F>& storage, u64* items, u64 va, u64 leaf, auto target) {
+  u64& slot = items[index_of<F>(va, Level)];
+  const u64 item = load_item(slot);
+  if (Level == target) {
     if (item != 0) return false;
-    store_item(items[index], leaf);
+    store_item(slot, leaf);
     return true;
-  } else {
-    if (F::kind(item, Level) != EntryKind::kTable) return false;
-    return map_single<Level - 1>(storage, storage.below(item), va, leaf);
   }
+  if constexpr (Level > 0) {
+    if (F::kind(item, Level) == EntryKind::kTable)
+      return map_single<Level - 1>(storage, storage.below(item), va, leaf, target);
+  }
+  return false;
 }
 
 template <PageTableFormat F>
@@ -70,32 +72,40 @@ class Mapper {
 
   // Stores entries of the run up to the end of the table; returns how many.
   Result<u64> fill(u64* items, unsigned level, u64 va, u64 oa, const Run& run) {
+    const unsigned first = index_of<F>(va, level);
     const unsigned per_entry = 1u << (run.size_lg2 - F::item_lg2(level));
-    if (per_entry == 1) return fill(items, level, va, oa, run, std::integral_constant<unsigned, 1>{});
-    return fill(items, level, va, oa, run, per_entry);
+    const unsigned entries = static_cast<unsigned>(std::min<u64>(run.entries, (kTableItems<F> - first) / per_entry));
+    const std::span<u64> slots(items + first, std::size_t{entries} * per_entry);
+    if (!all_empty(slots.data(), entries * per_entry)) [[unlikely]]
+      return fill_used(slots, level, va, oa, run.size_lg2);
+    store(slots, level, oa, run.size_lg2);
+    mapped_ += u64{entries} << run.size_lg2;
+    return entries;
   }
 
-  // `per_entry` is the number of items of an entry, as a constant when it is one.
-  Result<u64> fill(u64* items, unsigned level, u64 va, u64 oa, const Run& run, auto per_entry) {
-    const unsigned first = index_of<F>(va, level);
-    const u64 entries = std::min<u64>(run.entries, (kTableItems<F> - first) / per_entry);
-    const u64 permission = permission_;
-    for (u64 n = 0; n < entries; ++n) {
-      const u64 at = n << run.size_lg2;
-      u64* const slots = items + first + n * per_entry;
-      u64 used = 0;
-      for (unsigned i = 0; i < per_entry; ++i) used |= load_item(slots[i]);
-      if (used != 0) [[unlikely]] {
-        if (const Result<void> free = make_room({slots, per_entry}, level, va + at); !free) {
-          mapped_ += at;
-          return Err(free.error());
-        }
-      }
-      const u64 leaf = F::make_leaf(oa + at, level, run.size_lg2, permission);
-      for (unsigned i = 0; i < per_entry; ++i) store_item(slots[i], leaf + i * F::slot_step(level));
+  // The same, entry by entry.
+  [[gnu::noinline]] Result<u64> fill_used(std::span<u64> slots, unsigned level, u64 va, u64 oa, unsigned size_lg2) {
+    const std::size_t per_entry = std::size_t{1} << (size_lg2 - F::item_lg2(level));
+    u64 entries = 0;
+    for (; !slots.empty(); slots = slots.subspan(per_entry), ++entries) {
+      const u64 at = entries << size_lg2;
+      IOMMUFD_TRY(make_room(slots.first(per_entry), level, va + at));
+      store(slots.first(per_entry), level, oa + at, size_lg2);
+      mapped_ += u64{1} << size_lg2;
     }
-    mapped_ += entries << run.size_lg2;
     return entries;
+  }
+
+  // Stores as many entries as there are slots.
+  void store(std::span<u64> slots, unsigned level, u64 oa, unsigned size_lg2) {
+    const unsigned per_entry = 1u << (size_lg2 - F::item_lg2(level));
+    const u64 step = F::make_leaf(u64{1} << size_lg2, level, size_lg2, 0) - F::make_leaf(0, level, size_lg2, 0);
+    const u64 slot_step = per_entry == 1 ? step : F::slot_step(level);
+    u64 leaf = F::make_leaf(oa, level, size_lg2, permission_);
+    const unsigned count = static_cast<unsigned>(slots.size());
+    if (per_entry * slot_step == step) return store_run(slots.data(), count, leaf, slot_step);
+    if (per_entry % Block::kItems == 0) return store_entries(slots.data(), count, per_entry, leaf, step, slot_step);
+    for (unsigned i = 0; i < count; i += per_entry, leaf += step) store_run(&slots[i], per_entry, leaf, slot_step);
   }
 
   // Unlinks tables without leaves from the slots of an entry at `va`. Nothing changes when there is a leaf.

@@ -50,6 +50,10 @@ struct AmdV1 : FormatDefaults<12> {
   static constexpr u64 output(u64 item, unsigned level) {
     return item & Address::kMask & ~((u64{1} << entry_lg2(item, level)) - 1);
   }
+  static constexpr u64 leaf_bits(u64 item, unsigned level) {
+    const u64 size_code = NextLevel::get(item) == kEncodedSize ? (u64{1} << entry_lg2(item, level)) - 1 : 0;
+    return Present::kMask | NextLevel::kMask | (size_code & Address::kMask);
+  }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }

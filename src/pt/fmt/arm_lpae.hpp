@@ -47,6 +47,7 @@ struct ArmLpae : FormatDefaults<12> {
   static constexpr u64 output(u64 item, unsigned level) {
     return align_down(item & Address::kMask, u64{1} << entry_lg2(item, level));
   }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Type::kMask | Contiguous::kMask; }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 

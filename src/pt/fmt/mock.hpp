@@ -35,6 +35,7 @@ struct Mock : FormatDefaults<11> {
     return static_cast<unsigned>(SizeLg2::get(item));
   }
   static constexpr u64 output(u64 item, unsigned /*level*/) { return item & Address::kMask; }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Present::kMask | SizeLg2::kMask; }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }

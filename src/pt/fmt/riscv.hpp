@@ -27,6 +27,7 @@ struct RiscV : FormatDefaults<12> {
   using Dirty = Bits<7, 7>;
   using PageNumber = Bits<53, 10>;
   using Napot = Bits<63, 63>;  // N: the page number ends in 1000, and the entry has 16 items
+  static constexpr u64 kLeafBits = Readable::kMask | Writable::kMask | Executable::kMask;  // none: a table
 
   // "MODE" of satp and iosatp: 8 is Sv39.
   static constexpr unsigned hardware_depth(unsigned top_level) { return top_level + 6; }
@@ -37,15 +38,16 @@ struct RiscV : FormatDefaults<12> {
 
   static constexpr EntryKind kind(u64 item, unsigned level) {
     if (Valid::get(item) == 0) return EntryKind::kEmpty;
-    constexpr u64 kLeafBits = Readable::kMask | Writable::kMask | Executable::kMask;
     return level == 0 || (item & kLeafBits) != 0 ? EntryKind::kLeaf : EntryKind::kTable;
   }
   static constexpr unsigned entry_lg2(u64 item, unsigned level) {
-    return Napot::get(item) != 0 ? kNapotLg2 : item_lg2(level);
+    if (level != 0) return item_lg2(level);
+    return item_lg2(0) + static_cast<unsigned>(Napot::get(item)) * (kNapotLg2 - kGranuleLg2);
   }
   static constexpr u64 output(u64 item, unsigned level) {
     return align_down(address(item), u64{1} << entry_lg2(item, level));
   }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Valid::kMask | kLeafBits | Napot::kMask; }
   // Whoever may write may read.
   static constexpr Access granted(Access asked) {
     return allows(asked, Access::kWrite) ? Access::kReadWrite : asked & Access::kRead;

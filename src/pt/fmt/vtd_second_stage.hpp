@@ -34,6 +34,7 @@ struct VtdSecondStage : FormatDefaults<12> {
     return leaf ? EntryKind::kLeaf : EntryKind::kTable;
   }
   static constexpr u64 output(u64 item, unsigned /*level*/) { return item & Address::kMask; }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Permission::kMask | PageSize::kMask; }
   static constexpr Access access(u64 item) { return static_cast<Access>(Permission::get(item)); }
   static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }

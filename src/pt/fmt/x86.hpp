@@ -36,11 +36,15 @@ struct X86 : FormatDefaults<12> {
     return leaf ? EntryKind::kLeaf : EntryKind::kTable;
   }
   static constexpr u64 output(u64 item, unsigned /*level*/) { return item & Address::kMask; }
+  static constexpr u64 leaf_bits(u64 /*item*/, unsigned /*level*/) { return Present::kMask | PageSize::kMask; }
   // Whoever may write may read.
   static constexpr Access granted(Access asked) {
     return allows(asked, Access::kWrite) ? Access::kReadWrite : Access::kRead;
   }
-  static constexpr Access access(u64 item) { return Writable::get(item) != 0 ? Access::kReadWrite : Access::kRead; }
+  static constexpr Access access(u64 item) {
+    static_assert(static_cast<u64>(Access::kWrite) == Writable::kMask);
+    return Access::kRead | static_cast<Access>(item & Writable::kMask);
+  }
   static constexpr Access table_access(u64 item) { return access(item); }
   static constexpr u64 table_address(u64 item) { return item & Address::kMask; }
 

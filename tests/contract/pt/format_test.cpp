@@ -76,6 +76,45 @@ TYPED_TEST(PtFormat, leaf_gives_back_output_size_and_access) {
   });
 }
 
+// The engine clears items that agree in these bits without asking for each of them.
+TYPED_TEST(PtFormat, other_bits_than_leaf_bits_make_no_difference) {
+  using F = TypeParam;
+  each_leaf<F>([](unsigned level, unsigned s) {
+    for (const Access a : kAccesses) {
+      for (const u64 oa : {u64{1} << s, ((u64{1} << F::kMaxOaBits) - 1) & ~((u64{1} << s) - 1)}) {
+        const u64 item = F::make_leaf(oa, level, s, *F::permission(a, F::kForced));
+        const u64 mask = F::leaf_bits(item, level);
+        for (unsigned bit = 0; bit < 64; ++bit) {
+          const u64 other = item ^ (u64{1} << bit & ~mask);
+          ASSERT_EQ(F::kind(other, level), EntryKind::kLeaf) << "bit " << bit;
+          ASSERT_EQ(F::entry_lg2(other, level), s) << "bit " << bit;
+          ASSERT_EQ(F::leaf_bits(other, level), mask) << "bit " << bit;
+        }
+        ASSERT_EQ(F::kind(item & mask, level), EntryKind::kLeaf);
+        ASSERT_EQ(F::kind(item | ~mask, level), EntryKind::kLeaf);
+        ASSERT_EQ(F::entry_lg2(item & mask, level), s);
+        ASSERT_EQ(F::entry_lg2(item | ~mask, level), s);
+      }
+    }
+  });
+}
+
+// The engine stores runs of entries by addition.
+TYPED_TEST(PtFormat, entries_that_follow_each_other_differ_by_the_same_sum) {
+  using F = TypeParam;
+  each_leaf<F>([](unsigned level, unsigned s) {
+    if (s + 2 > F::kMaxOaBits) return;
+    const u64 size = u64{1} << s;
+    for (const Access a : kAccesses) {
+      const u64 permission = *F::permission(a, F::kForced);
+      const u64 step = F::make_leaf(size, level, s, 0) - F::make_leaf(0, level, s, 0);
+      for (const u64 oa : {u64{0}, size, 2 * size, (u64{1} << F::kMaxOaBits) - 2 * size}) {
+        EXPECT_EQ(F::make_leaf(oa, level, s, permission) + step, F::make_leaf(oa + size, level, s, permission));
+      }
+    }
+  });
+}
+
 TYPED_TEST(PtFormat, table_gives_back_its_address_and_allows_everything) {
   using F = TypeParam;
   for (unsigned level = 1; level <= F::kMaxTopLevel; ++level) {
