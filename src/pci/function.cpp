@@ -139,6 +139,20 @@ std::vector<u8> Function::sysfs_config() {
   return hardware_.bytes();
 }
 
+void Function::sysfs_write_config(u32 offset, std::span<const std::byte> in) {
+  const MutexLock lock(mu_);
+  while (!in.empty()) {
+    u32 width = 4;
+    while (offset % width != 0 || in.size() < width) width /= 2;
+    u32 value = 0;
+    for (u32 i = 0; i < width; ++i) value |= std::to_integer<u32>(in[i]) << (8 * i);
+    hardware_.write(offset, width, value);
+    offset += width;
+    in = in.subspan(width);
+  }
+  follow_hardware();
+}
+
 std::array<Resource, Function::kResourceCount> Function::sysfs_resources() const {
   std::array<Resource, kResourceCount> out{};
   for (u32 i = 0; i < kBarCount; ++i) {

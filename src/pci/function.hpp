@@ -78,6 +78,9 @@ class Function final : private InterruptPort {
   // --- what sysfs shows of it ---
   // The hardware's config space, all of it (an unprivileged reader sees the first 64 bytes).
   [[nodiscard]] std::vector<u8> sysfs_config() IOMMUFD_EXCLUDES(mu_);
+  // What a write to it does: bits that hardware can change, in aligned accesses of 4, 2 and 1 bytes, with all that follows. Pre:
+  // [offset, offset + size) is inside the space.
+  void sysfs_write_config(u32 offset, std::span<const std::byte> in) IOMMUFD_EXCLUDES(mu_);
   // The lines of `resource`: 6 BARs, ROM, 6 of SR-IOV.
   static constexpr std::size_t kResourceCount = 13;
   [[nodiscard]] std::array<Resource, kResourceCount> sysfs_resources() const;

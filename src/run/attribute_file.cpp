@@ -14,12 +14,12 @@ Result<s64> AttributeFile::ioctl(ioctl::Call&, u32, u64) { return Err(Errno::kNo
 
 Result<u64> AttributeFile::read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) {
   std::string fresh;
-  const bool from_start = offset == 0;
-  if (from_start) fresh = read_(reader_of(call));
+  const bool anew = offset == 0 || kind_ == Content::kBytes;
+  if (anew) fresh = read_(reader_of(call));
   std::string part;
   {
     const MutexLock lock(mu_);
-    if (from_start) content_ = std::move(fresh);
+    if (anew) content_ = std::move(fresh);
     if (offset < content_.size()) part = content_.substr(offset, count);
   }
   if (part.empty()) return 0;

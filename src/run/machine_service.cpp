@@ -69,6 +69,10 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
     const std::vector<u8> bytes = function.sysfs_config();
     return std::string(bytes.begin(), bytes.end());
   };
+  info.write_config = [&function](u32 offset, std::string_view bytes) {
+    function.sysfs_write_config(offset, std::as_bytes(std::span(bytes)));
+  };
+  if (function.resettable()) info.reset = [&function] { function.reset(); };
   if (!device.physical.is_noiommu()) {
     info.iommu_group = device.physical.group_id;
     info.iommu = device.physical.iommu->name();

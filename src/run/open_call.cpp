@@ -37,7 +37,7 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
     std::string content = node.read(reader_of(call));
     Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, mode, content));
     file->set_file(make_ref<AttributeFile>(
-        [&node](Reader reader) { return node.read(reader); },
+        node.content(), [&node](Reader reader) { return node.read(reader); },
         [&node](std::string_view data, u64 offset) { return node.write(data, offset); }, std::move(content)));
     return file;
   }
@@ -103,7 +103,7 @@ Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text,
   std::string content = text.read(reader_of(call));
   Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
   if (!file) return Answer::fail(file.error());
-  (*file)->set_file(make_ref<AttributeFile>(text.read, text.write, std::move(content), text.closed));
+  (*file)->set_file(make_ref<AttributeFile>(Content::kText, text.read, text.write, std::move(content), text.closed));
   return give_opened(runtime, call, *file, flags);
 }
 

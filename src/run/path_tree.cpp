@@ -207,6 +207,7 @@ void PathTree::add_file(std::string_view path, FileSpec spec) {
   Node& node = make(path, NodeKind::kFile);
   node.mode_ = spec.mode;
   node.size_ = spec.size;
+  node.content_ = spec.content;
   node.read_ = std::move(spec.read);
   node.write_ = std::move(spec.write);
 }

@@ -33,6 +33,10 @@ enum class Follow : u8 { kYes, kNo };
 // Does the reader have CAP_SYS_ADMIN, by the policy of --caps? `config` shows others only its first 64 bytes.
 enum class Reader : u8 { kUnprivileged, kPrivileged };
 
+// When does what is read change? As kernfs has it: text at a read from the beginning, so that what is read in pieces fits
+// together; bytes at every read.
+enum class Content : u8 { kText, kBytes };
+
 struct DeviceNumber {
   u32 major = 0;
   u32 minor = 0;
@@ -63,6 +67,7 @@ class Node {
 
   // Files. size() is what stat reports: 4096 for sysfs attributes, the length for `config`.
   [[nodiscard]] u64 size() const { return size_; }
+  [[nodiscard]] Content content() const { return content_; }
   [[nodiscard]] std::string read(Reader reader) const { return read_ ? read_(reader) : std::string(); }
   [[nodiscard]] bool readable() const { return static_cast<bool>(read_); }
   [[nodiscard]] bool writable() const { return static_cast<bool>(write_); }
@@ -85,6 +90,7 @@ class Node {
   u32 opener_ = 0;
   DeviceNumber rdev_;
   u64 size_ = 0;
+  Content content_ = Content::kText;
   Node* parent_ = nullptr;
   std::string name_;
   std::string target_;
@@ -107,9 +113,10 @@ struct Lookup {
 };
 
 struct FileSpec {
+  Content content = Content::kText;
   u32 mode = 0444;
   u64 size = 4096;
-  ReadContent read;
+  ReadContent read = nullptr;
   WriteContent write = nullptr;
 };
 

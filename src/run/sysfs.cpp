@@ -127,12 +127,32 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
   tree.add_file(path + "/enable", {.mode = 0644, .read = [count = d.enable_count](Reader) {
                                      return fmt::format("{}\n", count ? count() : 0);
                                    }});
-  tree.add_file(path + "/config", {.mode = 0644, .size = d.config_size, .read = [config = d.config](Reader reader) {
-                                     std::string bytes = config();
-                                     if (reader == Reader::kUnprivileged)
-                                       bytes.resize(std::min(bytes.size(), kPublicConfig));
-                                     return bytes;
-                                   }});
+  const auto read_config = [config = d.config](Reader reader) {
+    std::string bytes = config();
+    if (reader == Reader::kUnprivileged) bytes.resize(std::min(bytes.size(), kPublicConfig));
+    return bytes;
+  };
+  const auto write_config = [write = d.write_config, size = d.config_size](std::string_view data,
+                                                                           u64 offset) -> Result<u64> {
+    if (data.empty()) return 0;
+    if (offset >= size) return Err(Errno::kFBig);
+    data = data.substr(0, size - offset);
+    write(static_cast<u32>(offset), data);
+    return data.size();
+  };
+  tree.add_file(path + "/config", {.content = Content::kBytes,
+                                   .mode = 0644,
+                                   .size = d.config_size,
+                                   .read = read_config,
+                                   .write = d.write_config ? WriteContent(write_config) : nullptr});
+  if (d.reset) {
+    tree.add_file(path + "/reset",
+                  {.mode = 0200, .write = [reset = d.reset](std::string_view data, u64) -> Result<u64> {
+                     if (data.substr(0, data.find('\n')) != "1") return Err(Errno::kInval);
+                     reset();
+                     return data.size();
+                   }});
+  }
   const auto override = std::make_shared<DriverOverride>();
   tree.add_file(path + "/driver_override",
                 {.mode = 0644,

@@ -45,12 +45,14 @@ struct PciDeviceInfo {
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
   u32 irq = 0;
   s32 numa_node = -1;
-  u32 config_size = 256;                // 256 or 4096
-  std::function<std::string()> config;  // the whole config space, now; thread-safe
-  std::function<u32()> enable_count;    // `enable`: how many users have the function enabled; empty function: 0
-  std::optional<u32> iommu_group;       // only behind an IOMMU
-  std::string iommu;                    // name of its IommuInfo; empty without one
-  std::optional<VfioNode> vfio;         // absent: no driver is bound, because its probe failed
+  u32 config_size = 256;                                                 // 256 or 4096
+  std::function<std::string()> config;                                   // the whole config space, now; thread-safe
+  std::function<void(u32 offset, std::string_view bytes)> write_config;  // inside the space; thread-safe
+  std::function<void()> reset;                                           // of the function alone; empty: it has none
+  std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
+  std::optional<u32> iommu_group;     // only behind an IOMMU
+  std::string iommu;                  // name of its IommuInfo; empty without one
+  std::optional<VfioNode> vfio;       // absent: no driver is bound, because its probe failed
 };
 
 // An IOMMU instance, e.g. "dmar0" with "intel-iommu/cap", or "ivhd0" with "amd-iommu/features".

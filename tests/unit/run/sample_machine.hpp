@@ -10,6 +10,7 @@ namespace iommufd::run {
 
 struct SampleMachine {
   std::string config = std::string(256, '\0');
+  u32 resets = 0;
   bool noiommu = true;
   MachineInfo info;
 
@@ -25,6 +26,8 @@ struct SampleMachine {
     d.resources[0] = {0xfe000000, 0xfe0fffff, 0x40200};
     d.irq = 11;
     d.config = [this] { return config; };
+    d.write_config = [this](u32 offset, std::string_view bytes) { config.replace(offset, bytes.size(), bytes); };
+    d.reset = [this] { ++resets; };
     d.iommu_group = 5;
     d.iommu = "ivhd0";
     d.vfio = VfioNode{"vfio0", {{kVfioDeviceMajor, 0}, 11}};

@@ -62,6 +62,27 @@ TEST_F(SysfsTest, resource_has_a_line_for_each_bar_the_rom_and_the_sriov_bars) {
   EXPECT_TRUE(text.ends_with("0x0000000000000000 0x0000000000000000 0x0000000000000000\n"));
 }
 
+TEST_F(SysfsTest, config_takes_writes_inside_of_it) {
+  const Node& config = *tree_.lookup(translated_ + "config", Follow::kYes).node;
+  EXPECT_EQ(config.content(), Content::kBytes);
+  EXPECT_EQ(config.write("ab", 4), 2U);
+  EXPECT_EQ(machine_.config.substr(4, 2), "ab");
+  EXPECT_EQ(config.write("", 4), 0U);
+  EXPECT_EQ(config.write("abcd", 254), 2U);
+  EXPECT_EQ(config.write("a", 256).error(), Errno::kFBig);
+}
+
+TEST_F(SysfsTest, reset_takes_1) {
+  const Node& reset = *tree_.lookup(translated_ + "reset", Follow::kYes).node;
+  EXPECT_FALSE(reset.readable());
+  EXPECT_EQ(reset.write("1\n", 0), 2U);
+  EXPECT_EQ(reset.write("1", 0), 1U);
+  EXPECT_EQ(machine_.resets, 2U);
+  EXPECT_EQ(reset.write("0", 0).error(), Errno::kInval);
+  EXPECT_EQ(reset.write("11", 0).error(), Errno::kInval);
+  EXPECT_EQ(machine_.resets, 2U);
+}
+
 TEST_F(SysfsTest, config_is_live_and_unprivileged_readers_see_64_bytes) {
   EXPECT_EQ(read(translated_ + "config").size(), 256U);
   EXPECT_EQ(read(translated_ + "config", Reader::kUnprivileged).size(), 64U);
