@@ -17,8 +17,10 @@ namespace iommufd::ioctl {
 class IommuFile final : public File {
  public:
   // With a `world` the test ABI is there too (IOMMU_TEST_CMD); it outlives the file.
-  explicit IommuFile(iommu::Platform& platform, selftest::World* world = nullptr)
-      : ctx_(make_ref<core::Context>(platform, core::LimitMode::kUser)), world_(world) {}
+  // `mode` is kProcess for an open of /dev/vfio/vfio (spec iommufd-core 4.4).
+  explicit IommuFile(iommu::Platform& platform, selftest::World* world = nullptr,
+                     core::LimitMode mode = core::LimitMode::kUser)
+      : ctx_(make_ref<core::Context>(platform, mode)), world_(world) {}
 
   Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
   // read() and write() have no implementation here: kInval.

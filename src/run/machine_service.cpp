@@ -125,9 +125,9 @@ class MachineService final : public Service {
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
     switch (what_of(opener)) {
-      case Opens::kIommu: return open_iommufd();
+      case Opens::kIommu: return open_iommufd(core::LimitMode::kUser);
       case Opens::kContainer:
-        if (machine_->container() == machine::ContainerKind::kIommufd) return open_iommufd();
+        if (machine_->container() == machine::ContainerKind::kIommufd) return open_iommufd(core::LimitMode::kProcess);
         return Ref<ioctl::File>(
             make_ref<ioctl::VfioContainerFile>(machine_->platform(), [on = noiommu_] { return on->load(); }));
       case Opens::kGroup:
@@ -163,8 +163,8 @@ class MachineService final : public Service {
   }
 
  private:
-  Result<Ref<ioctl::File>> open_iommufd() {
-    auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest());
+  Result<Ref<ioctl::File>> open_iommufd(core::LimitMode mode) {
+    auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest(), mode);
     recorder_.watch(*file->context());
     return Ref<ioctl::File>(std::move(file));
   }

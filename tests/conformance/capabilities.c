@@ -7,15 +7,20 @@
 #include <linux/capability.h>
 #include <sys/syscall.h>
 
-#include "uapi.h"
+#include "group.h"
 
-static int early_fd = -1;
+static int early_fd = -1, early_container = -1; /* a group without an IOMMU was in it */
 
 __attribute__((constructor)) static void open_then_drop(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
   struct vdev d;
-  if (find_device(NOIOMMU, 0, &d)) early_fd = open_node(d.name, O_RDWR);
+  if (find_device(NOIOMMU, 0, &d)) {
+    const int group = open_group_of(&d, NOIOMMU), container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    early_fd = open_node(d.name, O_RDWR);
+    if (group >= 0 && set_container(group, container) == 0) early_container = container;
+    if (group >= 0) close(group);
+  }
   if (syscall(SYS_capset, &header, none) != 0) perror("# capset");
 }
 
@@ -51,6 +56,20 @@ TEST(N14, "CAP_SYS_RAWIO dropped after open: BIND and ATTACH succeed, GET_PA doe
   REQUIRE(CHECK_OK(map_fixed(iommufd, ioas, pages(PAGE), PAGE, 0x10000)));
   CHECK_ERR(get_pa(iommufd, ioas, 0x10000, &length, &phys), EPERM);
   CHECK_OK(detach(&d));
+}
+
+SECTION("iommufd-core 6.3");
+
+TEST(T30, "SET_IOMMU 8 without CAP_SYS_RAWIO: EPERM") {
+  if (early_container < 0) SKIP("the group could not be opened before either");
+  CHECK_ERR(ioctl(early_container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), EPERM);
+}
+
+TEST(J15, "a group without an IOMMU opens with it only; one behind an IOMMU without") {
+  struct vdev d;
+  if (!find_device(NOIOMMU, 0, &d)) SKIP("needs a device without an IOMMU");
+  CHECK_ERR(keep(open_group_of(&d, NOIOMMU)), EPERM);
+  if (find_device(BEHIND_IOMMU, 0, &d)) CHECK_OK(keep(open_group_of(&d, BEHIND_IOMMU)));
 }
 
 SECTION("iommufd-core 3.9");

@@ -277,19 +277,38 @@ TEST(J14, "without an IOMMU: DMA to physical addresses from /proc/self/pagemap, 
 
 TEST(J13, "a container holds groups of one sort: the other is EPERM, or EINVAL of an iommufd") {
   struct vdev with, without;
-  char path[64], link[PATH_MAX], target[PATH_MAX];
   const int container = open_container_file();
-  ssize_t n;
   if (!find_device(BEHIND_IOMMU, 0, &with) || !find_device(NOIOMMU, 0, &without)) SKIP("needs a device of each kind");
   if (kind() == NOIOMMU) SKIP("runs for the other kind");
-  const int group = open_group(&with);
-  REQUIRE(CHECK_OK(set_container(group, container)));
-  snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", without.bdf);
-  n = readlink(link, target, sizeof(target) - 1);
-  REQUIRE(CHECK(n > 0));
-  target[n] = 0;
-  snprintf(path, sizeof(path), "/dev/vfio/noiommu-%.16s", strrchr(target, '/') + 1);
-  const int other = keep(open(path, O_RDWR | O_CLOEXEC));
+  REQUIRE(CHECK_OK(set_container(open_group(&with), container)));
+  const int other = keep(open_group_of(&without, NOIOMMU));
   REQUIRE(CHECK_OK(other));
   CHECK_ERR(set_container(other, container), native() ? EPERM : EINVAL);
+}
+
+SECTION("iommufd-core 6.1");
+
+/* A group without an IOMMU, and an iommufd to be its container. */
+static int noiommu_group(void) {
+  const struct vdev d = nth_device(0);
+  if (kind() != NOIOMMU || !way_is("iommufd")) SKIP("is about an iommufd and a group without an IOMMU");
+  return open_group(&d);
+}
+
+TEST(T28, "a group without an IOMMU does not enter an iommufd that has a compat IOAS: EINVAL") {
+  const int group = noiommu_group(), iommufd = open_iommufd();
+  struct iommu_vfio_ioas cmd = {.size = sizeof(cmd), .ioas_id = ioas_alloc(iommufd), .op = IOMMU_VFIO_IOAS_SET};
+  REQUIRE(CHECK_OK(ioctl(iommufd, IOMMU_VFIO_IOAS, &cmd)));
+  CHECK_ERR(set_container(group, iommufd), EINVAL);
+}
+
+TEST_ROWS(T29, "T30", "with such a group in it: extensions 1, 3, 9 are 0 and 8 is 1; SET_IOMMU 3: EINVAL, 8: ok") {
+  const int group = noiommu_group(), iommufd = open_iommufd();
+  REQUIRE(CHECK_OK(set_container(group, iommufd)));
+  CHECK_EQ(ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU), 0);
+  CHECK_EQ(ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 0);
+  CHECK_EQ(ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL), 0);
+  CHECK_EQ(ioctl(iommufd, VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU), 1);
+  CHECK_ERR(ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), EINVAL);
+  CHECK_OK(ioctl(iommufd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU));
 }

@@ -40,22 +40,19 @@ static inline int open_container_file(void) {
   return fd;
 }
 
-/* /dev/vfio/N or /dev/vfio/noiommu-N, by way of the link in sysfs. */
-static inline void group_path(const struct vdev* d, char* path, size_t room) {
-  char link[PATH_MAX], target[PATH_MAX];
+/* Opens /dev/vfio/N or /dev/vfio/noiommu-N, by way of the link in sysfs. */
+static inline int open_group_of(const struct vdev* d, enum kind k) {
+  char link[PATH_MAX], target[PATH_MAX], path[64];
   ssize_t n;
   snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", d->bdf);
   n = readlink(link, target, sizeof(target) - 1);
-  REQUIRE(CHECK(n > 0));
+  if (n <= 0) return -1;
   target[n] = 0;
-  snprintf(path, room, "/dev/vfio/%s%.16s", kind() == NOIOMMU ? "noiommu-" : "", strrchr(target, '/') + 1);
+  snprintf(path, sizeof(path), "/dev/vfio/%s%.16s", k == NOIOMMU ? "noiommu-" : "", strrchr(target, '/') + 1);
+  return open(path, O_RDWR | O_CLOEXEC);
 }
 
-static inline int try_open_group(const struct vdev* d) {
-  char path[64];
-  group_path(d, path, sizeof(path));
-  return keep(open(path, O_RDWR | O_CLOEXEC));
-}
+static inline int try_open_group(const struct vdev* d) { return keep(open_group_of(d, kind())); }
 
 static inline int open_group(const struct vdev* d) {
   const int fd = try_open_group(d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * An open of /dev/iommu as a VFIO type1 container (spec iommufd-core 6 and 4.7, rows T of 7.9). GET_INFO is in
- * vfio_compat_info.c; rows that need a group (T28 to T30), an access (T22d) or a dma-buf (T23) are elsewhere. Some rows need
+ * vfio_compat_info.c; rows that need a group (T28 to T30: group.c), an access (T22d) or a dma-buf (T23) are elsewhere. Some rows need
  * an edu device behind an IOMMU.
  */
 #define _GNU_SOURCE
