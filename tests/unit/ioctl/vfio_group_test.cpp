@@ -3,6 +3,9 @@
 // that come and go, failures half-way.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "abi/vfio_type1.hpp"
 #include "ioctl/vfio_container_file.hpp"
 #include "ioctl/vfio_group_file.hpp"
@@ -243,6 +246,49 @@ TEST_F(VfioGroup, hot_reset_asks_for_every_group_on_the_bus) {
   EXPECT_EQ(with(2), -EINVAL);
   reset.groups[1] = 12345;
   EXPECT_EQ(with(2), -EBADF);
+}
+
+// Two programs, one by the group and one by the node: never both, and nothing stays behind.
+TEST_F(VfioGroup, race_group_and_node_exclude_each_other) {
+  constexpr int kRounds = 300;
+  Slot& a = add(Kind::kAmd, {0, 1, 0, 0});
+  vfio::Group& group = a.device->group();
+  std::atomic<int> users{0};
+  std::array<int, 2> got{};
+  const auto use = [&](int who) {
+    EXPECT_EQ(users.fetch_add(1), 0);
+    ++got[static_cast<std::size_t>(who)];
+    users.fetch_sub(1);
+  };
+  std::jthread by_group([&] {
+    test::LocalCall mine;
+    const Ref<vfio::Container> container = make_ref<vfio::Container>(*platform);
+    for (int round = 0; round < kRounds || got[0] == 0; ++round) {
+      if (!group.open(mine)) continue;
+      ASSERT_TRUE(group.set_container(container, mine));
+      ASSERT_TRUE(container->set_iommu(3, mine, true));
+      Result<std::unique_ptr<vfio::DeviceFile>> file =
+          group.open_device(*a.device, mine, std::make_unique<TestMemory>());
+      ASSERT_TRUE(file);
+      use(0);
+      group.close();
+      (*file)->release();
+    }
+  });
+  std::jthread by_node([&] {
+    test::LocalCall mine;
+    for (int round = 0; round < kRounds || got[1] == 0; ++round) {
+      const auto file = *vfio::DeviceFile::open(*a.device, mine, std::make_unique<TestMemory>());
+      if (file->bind({.token = {}, .context = iommufd->context()})) {
+        file->finish_bind();
+        use(1);
+      }
+      file->release();
+    }
+  });
+  by_group.join();
+  by_node.join();
+  EXPECT_GE(open_group(a), 0);
 }
 
 TEST_F(VfioGroup, hot_reset_with_a_function_that_nobody_made_a_group_for_is_eperm) {
