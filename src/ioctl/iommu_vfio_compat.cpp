@@ -98,11 +98,6 @@ Result<void> unmap_dma(core::Context& ctx, Call& call, UserVa arg) {
   return verdict;
 }
 
-Result<s64> done(Result<void> r) {
-  if (!r) return Err(r.error());
-  return 0;
-}
-
 }  // namespace
 
 Result<core::Use<core::Ioas>> compat_ioas(core::Context& ctx) {
@@ -117,10 +112,10 @@ Result<s64> vfio_container_ioctl(core::Context& ctx, Call& call, u32 cmd, u64 ar
   switch (static_cast<VfioContainerCommand>(cmd)) {
     case VfioContainerCommand::kGetApiVersion: return abi::kVfioApiVersion;
     case VfioContainerCommand::kCheckExtension: return check_extension(ctx, arg);
-    case VfioContainerCommand::kSetIommu: return done(set_iommu(ctx, call, arg));
-    case VfioContainerCommand::kIommuGetInfo: return done(vfio_get_info(ctx, call, UserVa{arg}));
-    case VfioContainerCommand::kIommuMapDma: return done(map_dma(ctx, call, UserVa{arg}));
-    case VfioContainerCommand::kIommuUnmapDma: return done(unmap_dma(ctx, call, UserVa{arg}));
+    case VfioContainerCommand::kSetIommu: return zero(set_iommu(ctx, call, arg));
+    case VfioContainerCommand::kIommuGetInfo: return zero(vfio_get_info(ctx, call, UserVa{arg}));
+    case VfioContainerCommand::kIommuMapDma: return zero(map_dma(ctx, call, UserVa{arg}));
+    case VfioContainerCommand::kIommuUnmapDma: return zero(unmap_dma(ctx, call, UserVa{arg}));
     case VfioContainerCommand::kIommuDirtyPages: break;
   }
   return reject(Errno::kNoTty, {"command", cmd, "is not a command of /dev/iommu", "iommufd-core 1.3 row 2"});

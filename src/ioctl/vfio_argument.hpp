@@ -31,4 +31,10 @@ Result<void> copy_out(Call& call, UserVa to, const T& value, std::size_t bytes =
   return call.memory()->write(to, std::as_bytes(std::span(&value, 1)).first(bytes));
 }
 
+// The value of an ioctl that answers 0.
+inline Result<s64> zero(const Result<void>& done) {
+  if (!done) return Err(done.error());
+  return 0;
+}
+
 }  // namespace iommufd::ioctl

@@ -18,11 +18,6 @@ constexpr const char* kSection = "vfio-device 18";
 // The largest bitmap that type1 takes: its bits are counted in an int.
 constexpr u64 kMaxBitmap = (u64{1} << 31) / 8;
 
-Result<s64> zero(const Result<void>& done) {
-  if (!done) return Err(done.error());
-  return 0;
-}
-
 // The body of a capability: a wire struct without its header.
 template <class T>
 std::span<const std::byte> body_of(const T& cap) {

@@ -8,17 +8,13 @@
 
 #include "abi/vfio.hpp"
 #include "base/explain.hpp"
+#include "ioctl/vfio_argument.hpp"
 
 namespace iommufd::ioctl {
 namespace {
 
 // Regions are read and written in pieces, so that a large count needs no large buffer.
 constexpr u64 kPiece = 4096;
-
-Result<s64> zero(const Result<void>& done) {
-  if (!done) return Err(done.error());
-  return 0;
-}
 
 }  // namespace
 

@@ -18,11 +18,6 @@ using abi::VfioGroupCommand;
 
 constexpr const char* kSection = "vfio-device 18";
 
-Result<s64> zero(const Result<void>& done) {
-  if (!done) return Err(done.error());
-  return 0;
-}
-
 // What GET_DEVICE_FD takes: a BDF and options, "KEY=VALUE" words. Only VFs and their PFs have tokens.
 Result<std::string> read_name(Call& call, UserVa arg) {
   std::array<char, kPageSize> text;
