@@ -23,12 +23,14 @@ Runs PROGRAM so that it sees /dev/iommu and the devices of a simulated machine.
 
 Options:
   -d, --device DEVICE   A device of the machine; may be given again. Default: none.
-                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,KEY=VALUE...]
+                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,group=NAME][,KEY=VALUE...]
                           addr   PCI address; default: the next free one of 0000:01:00.0,
                                  0000:02:00.0, ...
                           iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU, or none
                                  (noiommu: the device uses physical addresses; needs
                                  --enable-unsafe-noiommu-mode); default: amd
+                          group  name or number that devices of one IOMMU group share;
+                                 default: functions of one slot do
                           KEY    of the model; `iommufd-user devices` lists them
   --enable-unsafe-noiommu-mode
                         Allow devices without an IOMMU, as the kernel's module parameter does.
@@ -167,6 +169,14 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   if (const auto twice = machine::assign_addresses(command.machine.devices)) {
     return wrong("run",
                  fmt::format("two devices have addr={}; give one of them another address, or none", twice->str()));
+  }
+  machine::add_implied_iommus(command.machine);
+  if (const auto conflict = machine::find_group_conflict(command.machine.devices)) {
+    const machine::DeviceSpec &a = command.machine.devices[conflict->first],
+                              &b = command.machine.devices[conflict->second];
+    return wrong("run",
+                 fmt::format("group={} would hold {} behind {} and {} behind {}; a group has one IOMMU",
+                             machine::label_text(*b.group), a.address->str(), a.iommu, b.address->str(), b.iommu));
   }
   run::Options& o = command.options;
   if (!take(parse_caps(t.caps), "--caps", t.caps, o.caps, mistake) ||

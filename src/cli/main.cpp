@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -52,7 +53,8 @@ int execute(const RunCommand& command) {
       }
       dump_tables = *std::move(directory);
     }
-    auto machine = machine::Machine::create(command.machine);
+    auto machine =
+        machine::Machine::create(command.machine, [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
     if (!machine) {
       fmt::print(stderr, "iommufd-user run: {}\n", machine.error());
       return Err(Errno::kInval);

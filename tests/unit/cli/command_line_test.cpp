@@ -76,6 +76,20 @@ TEST(CommandLine, an_address_said_twice_is_refused) {
               HasSubstr("two devices have addr=0000:07:00.0"));
 }
 
+TEST(CommandLine, kinds_that_devices_name_are_iommus_of_the_machine) {
+  const RunCommand c =
+      run_of({"run", "-d", "edu,iommu=vtd", "-d", "edu", "-d", "edu,iommu=none", "-d", "edu", "--", "p"});
+  ASSERT_EQ(c.machine.iommus.size(), 2U);
+  EXPECT_EQ(c.machine.iommus[0].name, "vtd");
+  EXPECT_EQ(c.machine.iommus[0].kind, iommu::Kind::kVtd);
+  EXPECT_EQ(c.machine.iommus[1].name, "amd");
+}
+
+TEST(CommandLine, a_group_has_one_iommu) {
+  EXPECT_THAT(refusal_of({"run", "-d", "edu,group=g", "-d", "edu,iommu=vtd,group=g", "--", "p"}),
+              HasSubstr("group=g would hold 0000:01:00.0 behind amd and 0000:02:00.0 behind vtd"));
+}
+
 TEST(CommandLine, options_reach_their_fields) {
   const RunCommand c =
       run_of({"run", "--enable-unsafe-noiommu-mode", "--caps=none", "--memlock", "64K", "--phys=contiguous",
