@@ -2,6 +2,7 @@
 #include "machine/spec.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace iommufd::machine {
@@ -31,11 +32,11 @@ void add_implied_iommus(MachineSpec& spec) {
 }
 
 std::optional<GroupConflict> find_group_conflict(const std::vector<DeviceSpec>& devices) {
-  for (std::size_t second = 0; second < devices.size(); ++second) {
-    if (!devices[second].group) continue;
-    for (std::size_t first = 0; first < second; ++first)
-      if (devices[first].group == devices[second].group && devices[first].iommu != devices[second].iommu)
-        return GroupConflict{first, second};
+  std::map<GroupLabel, std::size_t> first;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (!devices[i].group) continue;
+    const auto [it, fresh] = first.emplace(*devices[i].group, i);
+    if (devices[it->second].iommu != devices[i].iommu) return GroupConflict{it->second, i};
   }
   return std::nullopt;
 }
