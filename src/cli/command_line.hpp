@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The command line of iommufd-user as data. Parsing touches nothing but its arguments, the table of models and, for
-// texts, the version.
+// The command line of iommufd-user as data. Parsing touches nothing but its arguments, the file of --machine, the table of models
+// and, for texts, the version.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ namespace iommufd::cli {
 inline constexpr const char* kVersion = "0.1.0";
 
 struct RunCommand {
-  machine::MachineSpec machine;  // every device has an address
+  machine::MachineSpec machine;  // complete: as machine::Machine takes it
   run::Options options;
   std::string dump_tables;  // a directory; empty: none
 };

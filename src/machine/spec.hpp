@@ -63,7 +63,7 @@ enum class ContainerKind : u8 {
 // Everything that the machine is made of.
 struct MachineSpec {
   std::vector<IommuSpec> iommus;
-  std::vector<DeviceSpec> devices;  // every one with an address
+  std::vector<DeviceSpec> devices;
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
   Selftest selftest = Selftest::kOff;
