@@ -230,6 +230,14 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   return command;
 }
 
+Command make_devices_command(const std::optional<std::string>& file) {
+  DevicesCommand command;
+  std::string mistake;
+  if (file && (!load(*file, command.machine.emplace(), mistake) || !complete(*command.machine, mistake)))
+    return wrong("devices", mistake);
+  return command;
+}
+
 // `dump` as given.
 struct DumpTexts {
   std::string pid, out;
@@ -276,7 +284,9 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   DumpTexts dump_texts;
   CLI::App* dump = app.add_subcommand("dump", "Print or write the page tables of a running program");
   add_dump_options(*dump, dump_texts);
-  const CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys");
+  CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys, or draw a machine");
+  std::optional<std::string> drawn;
+  devices->add_option("--machine", drawn, "Draw the machine in this file: IOMMUs, groups, devices, nodes");
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");
 
   try {
@@ -294,7 +304,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     return wrong(app.get_subcommands().front()->get_name(), "takes no program");
   }
   if (dump->parsed()) return make_dump_command(dump_texts);
-  if (devices->parsed()) return DevicesCommand{};
+  if (devices->parsed()) return make_devices_command(drawn);
   return DoctorCommand{};
 }
 

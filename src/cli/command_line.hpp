@@ -3,6 +3,7 @@
 // and, for texts, the version.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -25,7 +26,9 @@ struct DumpCommand {
   std::string out;  // a directory; empty: print
   Json json = Json::kNo;
 };
-struct DevicesCommand {};
+struct DevicesCommand {
+  std::optional<machine::MachineSpec> machine;  // complete; absent: list the models
+};
 struct DoctorCommand {};
 // Nothing to do but to print: help, version, or what is wrong.
 struct Answer {

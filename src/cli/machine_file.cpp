@@ -20,6 +20,8 @@
 #include "cli/suggest.hpp"
 #include "cli/yaml_entry.hpp"
 #include "iommu/kind.hpp"
+#include "machine/machine.hpp"
+#include "mem/physical_memory.hpp"
 
 namespace iommufd::cli {
 namespace {
@@ -200,6 +202,12 @@ Parsed<machine::PhysSpec> parse_phys_entry(const YamlEntry& entry) {
     *field = IOMMUFD_TRY(aligned(*number, field == &spec.base ? kAddressText : kSizeText));
   }
   if (spec.size == u64{0}) return map.find("size")->wrong("a machine without memory cannot do DMA");
+  if (const auto memory = mem::PhysicalMemory::create(machine::phys_policy(spec));
+      !memory && memory.error() == Errno::kInval)
+    return entry.wrong(
+        "no usable memory lies between base and base + size: it needs whole 2 MiB blocks outside 3 GiB to 4 GiB and "
+        "below "
+        "64 TiB");
   return spec;
 }
 

@@ -9,9 +9,8 @@
 #include "base/assert.hpp"
 
 namespace iommufd::machine {
-namespace {
 
-mem::PhysPolicy policy_of(const PhysSpec& spec) {
+mem::PhysPolicy phys_policy(const PhysSpec& spec) {
   mem::PhysPolicy policy;
   policy.kind = spec.kind == PhysSpec::Kind::kContiguous ? mem::PhysPolicy::Kind::kContiguous
                                                          : mem::PhysPolicy::Kind::kFragmented;
@@ -21,6 +20,8 @@ mem::PhysPolicy policy_of(const PhysSpec& spec) {
   return policy;
 }
 
+namespace {
+
 constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
 constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
 
@@ -28,7 +29,7 @@ constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gi
 
 std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec, Log log) {
   std::unique_ptr<Machine> machine(new Machine(spec, std::move(log)));
-  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(policy_of(spec.phys));
+  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(phys_policy(spec.phys));
   if (!platform)
     return std::unexpected(
         fmt::format("phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "

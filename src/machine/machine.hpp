@@ -18,6 +18,7 @@
 #include "iommu/platform.hpp"
 #include "machine/fault_report.hpp"
 #include "machine/spec.hpp"
+#include "mem/physical_memory.hpp"
 #include "models/poller.hpp"
 #include "models/registry.hpp"
 #include "pci/function.hpp"
@@ -26,6 +27,9 @@
 #include "vfio/registry.hpp"
 
 namespace iommufd::machine {
+
+// With the defaults of what the description leaves open.
+mem::PhysPolicy phys_policy(const PhysSpec& spec);
 
 struct MachineDevice {
   DeviceSpec spec;

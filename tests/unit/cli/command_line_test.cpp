@@ -137,6 +137,16 @@ TEST(CommandLine, a_machine_file_that_is_wrong_is_a_usage_error) {
   EXPECT_THAT(refusal_of({"run", "--machine=/nonexistent", "--", "p"}), HasSubstr("/nonexistent: cannot be read"));
 }
 
+TEST(CommandLine, devices_takes_a_machine_file) {
+  const MachineFileOf file("devices: [{model: edu}]\n");
+  const auto command = std::get<DevicesCommand>(parse({"devices", file.option()}));
+  ASSERT_TRUE(command.machine);
+  EXPECT_EQ(command.machine->devices.at(0).address->str(), "0000:01:00.0");
+  EXPECT_EQ(command.machine->iommus.at(0).name, "amd");
+  EXPECT_THAT(refusal_of({"devices", "--machine=/nonexistent"}),
+              AllOf(StartsWith("iommufd-user devices: /nonexistent: cannot be read"), HasSubstr("devices --help")));
+}
+
 TEST(CommandLine, a_group_has_one_iommu) {
   EXPECT_THAT(refusal_of({"run", "-d", "edu,group=g", "-d", "edu,iommu=vtd,group=g", "--", "p"}),
               HasSubstr("group=g would hold 0000:01:00.0 behind amd and 0000:02:00.0 behind vtd"));
@@ -211,7 +221,7 @@ TEST(CommandLine, dump_takes_a_process_and_says_where_to) {
 }
 
 TEST(CommandLine, other_commands_are_chosen) {
-  EXPECT_TRUE(std::holds_alternative<DevicesCommand>(parse({"devices"})));
+  EXPECT_FALSE(std::get<DevicesCommand>(parse({"devices"})).machine);
   EXPECT_TRUE(std::holds_alternative<DoctorCommand>(parse({"doctor"})));
 }
 

@@ -256,6 +256,9 @@ constexpr Mistake kMistakes[] = {
     {"phys: {layout: contiguous, size: 0}", "m:1:34: phys.size: a machine without memory cannot do DMA"},
     {"phys: {layout: contiguous, size: 99999999T}",
      "m:1:34: phys.size: '99999999T' is not a size; write bytes, or K, M, G, T: 4096, 0x100000, 64M"},
+    {"phys: {layout: contiguous, base: 3G, size: 1G}",
+     "m:1:7: phys: no usable memory lies between base and base + size: it needs whole 2 MiB blocks outside 3 GiB to 4 "
+     "GiB and below 64 TiB"},
     {"container: vfio", "m:1:12: container: 'vfio' is none of native, iommufd"},
     {"container: []", "m:1:12: container: must be native or iommufd, and is a list"},
     {"selftest: 1", "m:1:11: selftest: must be true or false, and is '1'"},
