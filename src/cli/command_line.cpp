@@ -11,24 +11,31 @@
 #include <memory>
 #include <optional>
 
+#include "cli/machine_file.hpp"
 #include "cli/suggest.hpp"
 #include "cli/values.hpp"
 
 namespace iommufd::cli {
 namespace {
 
-constexpr const char* kRunHelp = R"(Usage: iommufd-user run [-d DEVICE]... [OPTIONS] -- PROGRAM [ARGS...]
+constexpr const char* kRunHelp =
+    R"(Usage: iommufd-user run [--machine FILE] [-d DEVICE]... [OPTIONS] -- PROGRAM [ARGS...]
 
 Runs PROGRAM so that it sees /dev/iommu and the devices of a simulated machine.
 
 Options:
+  --machine FILE        The machine, in YAML or JSON (docs/machine.md): IOMMUs with names and reserved
+                        ranges, groups, devices, policies. -d adds devices to it, the other options
+                        go before what it says. `iommufd-user devices --machine=FILE` draws it.
   -d, --device DEVICE   A device of the machine; may be given again. Default: none.
-                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,KEY=VALUE...]
+                        DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,group=NAME][,KEY=VALUE...]
                           addr   PCI address; default: the next free one of 0000:01:00.0,
                                  0000:02:00.0, ...
-                          iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU, or none
-                                 (noiommu: the device uses physical addresses; needs
-                                 --enable-unsafe-noiommu-mode); default: amd
+                          iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU (or one of
+                                 --machine, by name), or none (noiommu: the device uses physical
+                                 addresses; needs --enable-unsafe-noiommu-mode); default: amd
+                          group  name or number that devices of one IOMMU group share;
+                                 default: functions of one slot do
                           KEY    of the model; `iommufd-user devices` lists them
   --enable-unsafe-noiommu-mode
                         Allow devices without an IOMMU, as the kernel's module parameter does.
@@ -64,6 +71,7 @@ Examples:
   iommufd-user run -d edu -- ./my_driver
   iommufd-user run -d edu,iommu=vtd,addr=0000:07:00.0,mmap=on -- ls -l /sys/bus/pci/devices/
   iommufd-user run -d edu,iommu=amd -d edu,iommu=none --enable-unsafe-noiommu-mode -- dma_copy
+  iommufd-user run --machine=machine.yaml -- ./my_driver
   iommufd-user run -d edu --memlock=64K --explain -- ./my_driver
 )";
 
@@ -85,8 +93,8 @@ class RunFormatter final : public CLI::Formatter {
 // The options of `run` as given; they are parsed when CLI11 has found them all.
 struct RunTexts {
   std::vector<std::string> devices;
-  std::string caps = "all", memlock = "real", phys = "fragmented", pin = "auto", paths = "auto", host = "all";
-  std::string container = "native";
+  std::string caps = "all", memlock = "real", pin = "auto", paths = "auto", host = "all";
+  std::optional<std::string> machine, phys, container;
   std::string dump_tables;
   bool noiommu = false, selftest = false, explain = false;
   std::optional<u64> seed_dma_fault;
@@ -94,6 +102,7 @@ struct RunTexts {
 
 void add_run_options(CLI::App& run, RunTexts& t) {
   run.formatter(std::make_shared<RunFormatter>());
+  run.add_option("--machine", t.machine);
   run.add_option("-d,--device", t.devices)->take_all()->allow_extra_args(false);
   run.add_flag("--enable-unsafe-noiommu-mode", t.noiommu);
   run.add_option("--caps", t.caps);
@@ -156,40 +165,76 @@ bool take(Parsed<T> parsed, std::string_view option, std::string_view text, T& i
   return true;
 }
 
+bool load(const std::string& path, machine::MachineSpec& into, std::string& mistake) {
+  Parsed<machine::MachineSpec> machine = load_machine(path);
+  if (!machine) {
+    mistake = machine.error();
+    return false;
+  }
+  into = *std::move(machine);
+  return true;
+}
+
+// Adds what devices leave open, and looks at what only all of them show.
+bool complete(machine::MachineSpec& machine, std::string& mistake) {
+  if (const auto twice = machine::assign_addresses(machine.devices)) {
+    mistake = fmt::format("two devices have addr={}; give one of them another address, or none", twice->str());
+    return false;
+  }
+  machine::add_implied_iommus(machine);
+  if (const auto conflict = machine::find_group_conflict(machine.devices)) {
+    const machine::DeviceSpec &a = machine.devices[conflict->first], &b = machine.devices[conflict->second];
+    mistake = fmt::format("group={} would hold {} behind {} and {} behind {}; a group has one IOMMU",
+                          machine::label_text(*b.group), a.address->str(), a.iommu, b.address->str(), b.iommu);
+    return false;
+  }
+  return true;
+}
+
 Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   RunCommand command;
   std::string mistake;
+  machine::MachineSpec& machine = command.machine;
+  if (t.machine && !load(*t.machine, machine, mistake)) return wrong("run", mistake);
   for (const std::string& text : t.devices) {
     machine::DeviceSpec device;
-    if (!take(parse_device(text), "-d", text, device, mistake)) return wrong("run", mistake);
-    command.machine.devices.push_back(std::move(device));
+    if (!take(parse_device(text, machine.iommus), "-d", text, device, mistake)) return wrong("run", mistake);
+    machine.devices.push_back(std::move(device));
   }
-  if (const auto twice = machine::assign_addresses(command.machine.devices)) {
-    return wrong("run",
-                 fmt::format("two devices have addr={}; give one of them another address, or none", twice->str()));
-  }
+  if (!complete(machine, mistake)) return wrong("run", mistake);
   run::Options& o = command.options;
   if (!take(parse_caps(t.caps), "--caps", t.caps, o.caps, mistake) ||
       !take(parse_memlock(t.memlock), "--memlock", t.memlock, o.memlock, mistake) ||
-      !take(parse_phys(t.phys), "--phys", t.phys, command.machine.phys, mistake) ||
       !take(parse_pin(t.pin), "--pin", t.pin, o.pin, mistake) ||
       !take(parse_paths(t.paths), "--paths", t.paths, o.paths, mistake) ||
-      !take(parse_container(t.container), "--container", t.container, command.machine.container, mistake) ||
       !take(parse_host(t.host), "--host", t.host, o.host, mistake)) {
     return wrong("run", mistake);
   }
-  if (t.selftest && o.pin == run::PinPolicy::kReal) {
+  // What the command line says goes before what the file says.
+  if ((t.phys && !take(parse_phys(*t.phys), "--phys", *t.phys, machine.phys, mistake)) ||
+      (t.container && !take(parse_container(*t.container), "--container", *t.container, machine.container, mistake))) {
+    return wrong("run", mistake);
+  }
+  if (t.noiommu) machine.noiommu = machine::NoiommuMode::kOn;
+  if (t.selftest) machine.selftest = machine::Selftest::kOn;
+  machine.seed_dma_fault = t.seed_dma_fault;
+  if (machine.selftest == machine::Selftest::kOn && o.pin == run::PinPolicy::kReal) {
     return wrong("run", "--selftest compares pages by their addresses; it does not go with --pin=real");
   }
-  command.machine.noiommu = t.noiommu ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
-  command.machine.selftest = t.selftest ? machine::Selftest::kOn : machine::Selftest::kOff;
-  command.machine.seed_dma_fault = t.seed_dma_fault;
   o.explain = t.explain ? run::Explain::kYes : run::Explain::kNo;
   if (program.empty()) {
     return wrong("run", "no program is given; write it behind --: iommufd-user run -d edu -- PROGRAM [ARGS...]");
   }
   command.dump_tables = t.dump_tables;
   o.argv = std::move(program);
+  return command;
+}
+
+Command make_devices_command(const std::optional<std::string>& file) {
+  DevicesCommand command;
+  std::string mistake;
+  if (file && (!load(*file, command.machine.emplace(), mistake) || !complete(*command.machine, mistake)))
+    return wrong("devices", mistake);
   return command;
 }
 
@@ -239,7 +284,9 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   DumpTexts dump_texts;
   CLI::App* dump = app.add_subcommand("dump", "Print or write the page tables of a running program");
   add_dump_options(*dump, dump_texts);
-  const CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys");
+  CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys, or draw a machine");
+  std::optional<std::string> drawn;
+  devices->add_option("--machine", drawn, "Draw the machine in this file: IOMMUs, groups, devices, nodes");
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");
 
   try {
@@ -257,7 +304,7 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     return wrong(app.get_subcommands().front()->get_name(), "takes no program");
   }
   if (dump->parsed()) return make_dump_command(dump_texts);
-  if (devices->parsed()) return DevicesCommand{};
+  if (devices->parsed()) return make_devices_command(drawn);
   return DoctorCommand{};
 }
 

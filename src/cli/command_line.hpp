@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The command line of iommufd-user as data. Parsing touches nothing but its arguments, the table of models and, for
-// texts, the version.
+// The command line of iommufd-user as data. Parsing touches nothing but its arguments, the file of --machine, the table of models
+// and, for texts, the version.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,7 +16,7 @@ namespace iommufd::cli {
 inline constexpr const char* kVersion = "0.1.0";
 
 struct RunCommand {
-  machine::MachineSpec machine;  // every device has an address
+  machine::MachineSpec machine;  // complete: as machine::Machine takes it
   run::Options options;
   std::string dump_tables;  // a directory; empty: none
 };
@@ -25,7 +26,9 @@ struct DumpCommand {
   std::string out;  // a directory; empty: print
   Json json = Json::kNo;
 };
-struct DevicesCommand {};
+struct DevicesCommand {
+  std::optional<machine::MachineSpec> machine;  // complete; absent: list the models
+};
 struct DoctorCommand {};
 // Nothing to do but to print: help, version, or what is wrong.
 struct Answer {

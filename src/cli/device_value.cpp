@@ -1,72 +1,108 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// parse_device() of values.hpp: one -d, checked against the models there are.
+// Also parse_device() of values.hpp.
+#include "cli/device_value.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <ranges>
-#include <vector>
+#include <array>
 
+#include "base/result.hpp"
 #include "cli/suggest.hpp"
-#include "cli/values.hpp"
 #include "iommu/kind.hpp"
-#include "models/registry.hpp"
 
 namespace iommufd::cli {
 namespace {
 
-constexpr std::string_view kAddress = "addr", kIommu = "iommu";
+constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group";
+constexpr std::array kCommon{kAddress, kIommu, kGroup};
+constexpr u64 kLastGroup = 0x7fff'ffff;  // an int in the kernel
 
-std::vector<std::string_view> model_names() {
+Parsed<std::string> parse_iommu(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
   std::vector<std::string_view> names;
-  for (const models::Kind& kind : models::all()) names.emplace_back(kind.name);
-  return names;
+  const auto add = [&names](std::string_view name) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  };
+  for (const machine::IommuSpec& iommu : iommus) add(iommu.name);
+  for (const iommu::KindInfo& kind : iommu::device_kinds()) add(kind.name);
+  if (std::ranges::find(names, text) != names.end()) return std::string(text);
+  return std::unexpected(fmt::format("{} is none of {}{}", text, fmt::join(names, ", "), suggestion(text, names)));
 }
 
-// Keys of every device, then those of the model.
-std::vector<std::string_view> key_names(const models::Kind& kind) {
-  std::vector<std::string_view> names{kAddress, kIommu};
-  for (const models::Key& key : kind.keys) names.emplace_back(key.name);
-  return names;
+Parsed<machine::GroupLabel> parse_group(std::string_view text) {
+  if (text.empty()) return std::unexpected("no group is named; write a number, or a name of your own");
+  if (text.front() < '0' || text.front() > '9') return std::string(text);
+  const Parsed<u64> number = parse_number(text);
+  if (!number || *number > kLastGroup)
+    return std::unexpected(
+        fmt::format("{} is not the number of a group (0 to {}); a name begins with a letter", text, kLastGroup));
+  return static_cast<u32>(*number);
 }
 
-Parsed<iommu::Kind> parse_iommu(std::string_view text) {
-  if (const auto kind = iommu::parse_kind(text)) return *kind;
+Parsed<pci::Bdf> parse_address(std::string_view text) {
+  if (const auto bdf = pci::Bdf::parse(text)) return *bdf;
   return std::unexpected(
-      fmt::format("iommu={} is none of {}", text,
-                  fmt::join(iommu::device_kinds() | std::views::transform(&iommu::KindInfo::name), ", ")));
+      fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
 }
 
-Parsed<void> set_common(machine::DeviceSpec& spec, std::string_view key, std::string_view value) {
-  if (key == kIommu) {
-    const auto kind = parse_iommu(value);
-    if (!kind) return std::unexpected(kind.error());
-    spec.iommu = *kind;
-    return {};
-  }
-  spec.address = pci::Bdf::parse(value);
-  if (!spec.address) {
-    return std::unexpected(fmt::format(
-        "addr={} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. addr=0000:01:00.0",
-        value));
-  }
+// The model knows which values its keys take.
+Parsed<void> configure(std::string_view model, const models::KeyValues& keys) {
+  models::Poller unused;
+  if (const auto blueprint = models::find(model)->configure(keys, unused); !blueprint)
+    return std::unexpected(blueprint.error().text);
   return {};
 }
 
 }  // namespace
 
-Parsed<machine::DeviceSpec> parse_device(std::string_view text) {
+Parsed<const models::Kind*> find_model(std::string_view name) {
+  if (const models::Kind* kind = models::find(name)) return kind;
+  std::vector<std::string_view> names;
+  for (const models::Kind& kind : models::all()) names.emplace_back(kind.name);
+  if (name.empty())
+    return std::unexpected(fmt::format("no model is named; the models are: {}", fmt::join(names, ", ")));
+  return std::unexpected(
+      fmt::format("unknown model '{}'{}; the models are: {}", name, suggestion(name, names), fmt::join(names, ", ")));
+}
+
+std::vector<std::string_view> device_keys(const models::Kind& model) {
+  std::vector<std::string_view> names(kCommon.begin(), kCommon.end());
+  for (const models::Key& key : model.keys) names.emplace_back(key.name);
+  return names;
+}
+
+Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std::string_view value,
+                            const std::vector<machine::IommuSpec>& iommus) {
+  if (key == kIommu) {
+    spec.iommu = IOMMUFD_TRY(parse_iommu(value, iommus));
+  } else if (key == kAddress) {
+    spec.address = IOMMUFD_TRY(parse_address(value));
+  } else if (key == kGroup) {
+    spec.group = IOMMUFD_TRY(parse_group(value));
+  } else {
+    IOMMUFD_TRY(configure(spec.model, {{std::string(key), std::string(value)}}));
+    spec.keys.emplace_back(key, value);
+  }
+  return {};
+}
+
+Parsed<void> check_device(const machine::DeviceSpec& spec) {
+  if (spec.group && spec.iommu == machine::kNoIommu)
+    return std::unexpected("a device without an IOMMU has a group of its own; leave 'group' out");
+  return configure(spec.model, spec.keys);
+}
+
+std::string unknown_key(std::string_view key, const std::vector<std::string_view>& known, std::string_view owner) {
+  return fmt::format("unknown key '{}'{}; the keys of {} are: {}", key, suggestion(key, known), owner,
+                     fmt::join(known, ", "));
+}
+
+Parsed<machine::DeviceSpec> parse_device(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
   machine::DeviceSpec spec;
   spec.model = text.substr(0, text.find(','));
-  const models::Kind* kind = models::find(spec.model);
-  if (kind == nullptr) {
-    const auto names = model_names();
-    if (spec.model.empty())
-      return std::unexpected(fmt::format("no model is named; the models are: {}", fmt::join(names, ", ")));
-    return std::unexpected(fmt::format("unknown model '{}'{}; the models are: {}", spec.model,
-                                       suggestion(spec.model, names), fmt::join(names, ", ")));
-  }
-  const auto known = key_names(*kind);
+  const models::Kind* kind = IOMMUFD_TRY(find_model(spec.model));
+  const auto known = device_keys(*kind);
   std::vector<std::string_view> seen;
   for (std::string_view rest = text.substr(spec.model.size()); !rest.empty();) {
     rest.remove_prefix(1);
@@ -74,25 +110,17 @@ Parsed<machine::DeviceSpec> parse_device(std::string_view text) {
     rest.remove_prefix(item.size());
     const std::size_t equals = item.find('=');
     const std::string_view key = item.substr(0, equals);
-    if (std::ranges::find(known, key) == known.end()) {
-      return std::unexpected(fmt::format("unknown key '{}'{}; the keys of {} are: {}", key, suggestion(key, known),
-                                         spec.model, fmt::join(known, ", ")));
-    }
+    if (std::ranges::find(known, key) == known.end()) return std::unexpected(unknown_key(key, known, spec.model));
     if (equals == std::string_view::npos)
       return std::unexpected(fmt::format("key '{0}' has no value; write {0}=VALUE", key));
     if (std::ranges::find(seen, key) != seen.end()) return std::unexpected(fmt::format("key '{}' is given twice", key));
     seen.push_back(key);
-    const std::string_view value = item.substr(equals + 1);
-    if (key != kAddress && key != kIommu) {
-      spec.keys.emplace_back(key, value);
-      continue;
+    if (const auto set = set_device_key(spec, key, item.substr(equals + 1), iommus); !set) {
+      const bool common = std::ranges::find(kCommon, key) != kCommon.end();
+      return std::unexpected(common ? fmt::format("{}={}", key, set.error()) : set.error());
     }
-    if (const auto set = set_common(spec, key, value); !set) return std::unexpected(set.error());
   }
-  // The model knows which values its keys take.
-  models::Poller unused;
-  if (const auto blueprint = kind->configure(spec.keys, unused); !blueprint)
-    return std::unexpected(blueprint.error().text);
+  IOMMUFD_TRY(check_device(spec));
   return spec;
 }
 

@@ -36,6 +36,7 @@ void print_rows(std::string& out, const std::vector<Row>& rows) {
 constexpr std::array kCommonKeys{
     Row{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
     Row{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
+    Row{"group", "NAME|NUMBER", "by slot", "devices behind one IOMMU that share a group"},
 };
 constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
 

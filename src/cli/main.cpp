@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -14,6 +15,7 @@
 #include "cli/devices.hpp"
 #include "cli/doctor.hpp"
 #include "cli/dump.hpp"
+#include "cli/machine_drawing.hpp"
 #include "dump/directory.hpp"
 #include "run/machine_service.hpp"
 #include "run/run.hpp"
@@ -31,7 +33,12 @@ int execute(const Answer& answer) {
   return print(answer.exit_code == 0 ? stdout : stderr, answer.text, answer.exit_code);
 }
 
-int execute(const DevicesCommand&) { return print(stdout, describe_devices(), 0); }
+int execute(const DevicesCommand& command) {
+  if (!command.machine) return print(stdout, describe_devices(), 0);
+  const auto machine = machine::Machine::create(*command.machine, [](std::string_view) {});
+  if (!machine) return print(stderr, fmt::format("iommufd-user devices: {}\n", machine.error()), run::kExitRunFailed);
+  return print(stdout, draw_machine(*command.machine, **machine), 0);
+}
 
 int execute(const DumpCommand& command) { return execute_dump(command); }
 
@@ -52,7 +59,8 @@ int execute(const RunCommand& command) {
       }
       dump_tables = *std::move(directory);
     }
-    auto machine = machine::Machine::create(command.machine);
+    auto machine =
+        machine::Machine::create(command.machine, [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
     if (!machine) {
       fmt::print(stderr, "iommufd-user run: {}\n", machine.error());
       return Err(Errno::kInval);

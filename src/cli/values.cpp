@@ -100,6 +100,11 @@ Parsed<T> choose(std::string_view text, std::initializer_list<std::pair<std::str
 
 }  // namespace
 
+Parsed<u64> parse_number(std::string_view text) {
+  if (const auto value = number(text)) return *value;
+  return std::unexpected(fmt::format("'{}' is not a number; write decimal or 0x...", text));
+}
+
 Parsed<u64> parse_size(std::string_view text) {
   std::string_view digits = text;
   if (digits.ends_with("iB")) digits.remove_suffix(2);

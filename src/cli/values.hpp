@@ -6,6 +6,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "machine/spec.hpp"
 #include "run/options.hpp"
@@ -15,8 +16,12 @@ namespace iommufd::cli {
 template <class T>
 using Parsed = std::expected<T, std::string>;
 
-// MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,KEY=VALUE...]. Keys and values are checked with the model.
-Parsed<machine::DeviceSpec> parse_device(std::string_view text);
+// MODEL[,addr=DDDD:BB:DD.F][,iommu=NAME][,group=NAME][,KEY=VALUE...]. Keys and values are checked with the model; an IOMMU is
+// one of `iommus`, or a kind.
+Parsed<machine::DeviceSpec> parse_device(std::string_view text, const std::vector<machine::IommuSpec>& iommus = {});
+
+// Decimal or 0x....
+Parsed<u64> parse_number(std::string_view text);
 
 // A number of bytes: decimal or 0x..., with K, M, G or T for powers of 1024 ("64M", also "64MiB").
 Parsed<u64> parse_size(std::string_view text);

@@ -13,9 +13,9 @@ namespace iommufd::iommu {
 namespace {
 
 // The interrupt window of x86: memory writes there are messages, never DMA.
-constexpr IovaRange kMsiWindow{0xfee0'0000, 0xfeef'ffff};
+constexpr ReservedRegion kMsiWindow{{0xfee0'0000, 0xfeef'ffff}, ReservedType::kMsi};
 // Arm: where Linux maps the doorbell of the interrupt controller (IOMMU_RESV_SW_MSI).
-constexpr IovaRange kSoftwareMsi{0x800'0000, 0x80f'ffff};
+constexpr ReservedRegion kSoftwareMsi{{0x800'0000, 0x80f'ffff}, ReservedType::kSoftwareMsi};
 
 // What our IOMMUs say of themselves. AMD: extended feature register with 5-level host tables (HATS = 2), GASup, and
 // accessed and dirty bits in host tables (HASup, HDSup).
@@ -46,6 +46,17 @@ constexpr pt::ArmLpaeConfig kSmmuTable{3, 48, 48, {}, ~u64{0}};
 constexpr u32 kHwInfoIntelVtd = 1;  // enum iommu_hw_info_type; abi sits above nothing this folder may include
 constexpr u32 kHwInfoArmSmmuV3 = 2, kHwInfoAmd = 4;
 
+std::vector<ReservedRegion> with_reserved_of(Kind kind, std::vector<ReservedRegion> regions) {
+  switch (kind) {
+    case Kind::kNone:
+    case Kind::kMock:
+    case Kind::kRiscV: break;  // RISC-V: interrupts are translated like other writes
+    case Kind::kSmmuV3: regions.push_back(kSoftwareMsi); break;
+    default: regions.push_back(kMsiWindow);
+  }
+  return merge_reserved(std::move(regions));
+}
+
 template <class... Words>
 std::vector<std::byte> words(Words... w) {
   std::vector<std::byte> out;
@@ -60,8 +71,8 @@ std::vector<std::byte> words(Words... w) {
 
 }  // namespace
 
-Instance::Instance(Kind kind, std::string name, pt::TableArena& arena)
-    : kind_(kind), name_(std::move(name)), arena_(arena) {}
+Instance::Instance(Kind kind, std::string name, pt::TableArena& arena, std::vector<ReservedRegion> extra)
+    : kind_(kind), name_(std::move(name)), reserved_(with_reserved_of(kind, std::move(extra))), arena_(arena) {}
 
 Result<std::unique_ptr<Domain>> Instance::alloc_domain(const DomainFlags& flags, const UserData& data) {
   if (data.length != 0)
@@ -111,12 +122,9 @@ HwInfo Instance::hw_info() const {
 }
 
 std::vector<IovaRange> Instance::reserved_regions() const {
-  switch (kind_) {
-    case Kind::kNone:
-    case Kind::kRiscV: return {};  // RISC-V: interrupts are translated like other writes
-    case Kind::kSmmuV3: return {kSoftwareMsi};
-    default: return {kMsiWindow};
-  }
+  std::vector<IovaRange> ranges;
+  for (const ReservedRegion& region : reserved_) ranges.push_back(region.range);
+  return ranges;
 }
 
 void Instance::add_port(DevicePort& port) {

@@ -21,6 +21,7 @@
 #include "base/types.hpp"
 #include "iommu/domain.hpp"
 #include "iommu/kind.hpp"
+#include "iommu/reserved.hpp"
 
 namespace iommufd::iommu {
 
@@ -50,7 +51,8 @@ class DevicePort;
 class Instance {
  public:
   // `name` as under /sys/class/iommu: "ivhd0", "dmar0".
-  Instance(Kind kind, std::string name, pt::TableArena& arena);
+  // `extra`: reserved beside what its kind reserves.
+  Instance(Kind kind, std::string name, pt::TableArena& arena, std::vector<ReservedRegion> extra = {});
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
   virtual ~Instance() = default;
@@ -66,8 +68,10 @@ class Instance {
   [[nodiscard]] bool can_track_dirty() const {
     return kind_ != Kind::kNone && kind_ != Kind::kRiscV && kind_ != Kind::kSmmuV3;
   }
-  // IOVA that devices behind it must not use: where interrupts go.
-  [[nodiscard]] virtual std::vector<IovaRange> reserved_regions() const;
+  // IOVA that devices behind it must not use, as merge_reserved() has it: where interrupts go, and what it was given.
+  [[nodiscard]] std::span<const ReservedRegion> reserved() const { return reserved_; }
+  // The same without types.
+  [[nodiscard]] std::vector<IovaRange> reserved_regions() const;
 
   // DMA ownership of group `group`: one owner, several claims. Errors: kPerm when somebody else owns it.
   Result<void> claim_group(u32 group, const void* owner) IOMMUFD_EXCLUDES(mu_);
@@ -91,6 +95,7 @@ class Instance {
   };
   const Kind kind_;
   const std::string name_;
+  const std::vector<ReservedRegion> reserved_;
   pt::TableArena& arena_;
   std::atomic<DevicePort*> ports_{nullptr};  // the last one that came, first
   Mutex mu_{LockRank::kLeaf};

@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <set>
-#include <tuple>
+#include <utility>
+
+#include "base/assert.hpp"
 
 namespace iommufd::machine {
-namespace {
 
-mem::PhysPolicy policy_of(const PhysSpec& spec) {
+mem::PhysPolicy phys_policy(const PhysSpec& spec) {
   mem::PhysPolicy policy;
   policy.kind = spec.kind == PhysSpec::Kind::kContiguous ? mem::PhysPolicy::Kind::kContiguous
                                                          : mem::PhysPolicy::Kind::kFragmented;
@@ -21,66 +20,46 @@ mem::PhysPolicy policy_of(const PhysSpec& spec) {
   return policy;
 }
 
+namespace {
+
 constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
 constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
 
-// How many groups the IOMMUs will have: one for each slot behind one.
-u32 iommu_groups(const MachineSpec& spec) {
-  std::set<std::tuple<iommu::Kind, u16, u8, u8>> slots;
-  for (const DeviceSpec& device : spec.devices) {
-    const pci::Bdf& at = *device.address;
-    if (device.iommu != iommu::Kind::kNone) slots.emplace(device.iommu, at.domain, at.bus, at.device);
-  }
-  return static_cast<u32>(slots.size());
-}
-
 }  // namespace
 
-std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec) {
-  std::unique_ptr<Machine> machine(new Machine(spec));
-  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(policy_of(spec.phys));
+std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec, Log log) {
+  std::unique_ptr<Machine> machine(new Machine(spec, std::move(log)));
+  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(phys_policy(spec.phys));
   if (!platform)
     return std::unexpected(
-        fmt::format("--phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "
+        fmt::format("phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "
                     "outside 3 GiB to 4 GiB and below 64 TiB",
                     errno_name(platform.error())));
   machine->platform_ = std::move(*platform);
   if (spec.selftest == Selftest::kOn) machine->selftest_ = std::make_unique<selftest::World>(*machine->platform_);
-  for (const DeviceSpec& device : spec.devices)
-    if (const auto added = machine->add(device); !added) return std::unexpected(added.error());
+  for (const IommuSpec& iommu : spec.iommus) machine->add(iommu);
+  const std::vector<u32> groups = assign_groups(spec.devices);
+  for (std::size_t i = 0; i < spec.devices.size(); ++i)
+    if (const auto added = machine->add(spec.devices[i], groups[i]); !added) return std::unexpected(added.error());
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
   return machine;
 }
 
-Machine::Machine(const MachineSpec& spec)
-    : noiommu_(spec.noiommu), container_(spec.container), next_own_group_(iommu_groups(spec)) {}
+Machine::Machine(const MachineSpec& spec, Log log)
+    : noiommu_(spec.noiommu), container_(spec.container), log_(std::move(log)) {}
 
 Machine::~Machine() = default;
 
-iommu::Instance& Machine::instance(iommu::Kind kind) {
-  const auto found = std::ranges::find_if(iommus_, [&](const auto& i) { return i->kind() == kind; });
-  if (found != iommus_.end()) return **found;
-  // As the kernel's drivers name theirs under /sys/class/iommu.
-  const iommu::KindInfo& info = *std::ranges::find(iommu::device_kinds(), kind, &iommu::KindInfo::kind);
-  std::string name(info.node);
-  if (info.numbered)
-    name +=
-        std::to_string(std::ranges::count_if(iommus_, [&](const auto& i) { return i->name().starts_with(info.node); }));
-  return *iommus_.emplace_back(std::make_unique<iommu::Instance>(kind, std::move(name), platform_->tables()));
+void Machine::add(const IommuSpec& spec) {
+  const auto nth =
+      std::ranges::count_if(iommus_, [&](const auto& i) { return share_node_names(i->kind(), spec.kind); });
+  iommus_.push_back(std::make_unique<iommu::Instance>(spec.kind, iommu::node_name(spec.kind, static_cast<u64>(nth)),
+                                                      platform_->tables(), spec.reserved));
+  iommu_names_.push_back(spec.name);
 }
 
-// Functions of one slot cannot be told apart without ACS between them: they share a group, as in Linux.
-u32 Machine::group_of(const iommu::Instance& instance, const pci::Bdf& bdf) {
-  for (const auto& other : devices_) {
-    const pci::Bdf& at = *other->spec.address;
-    if (other->physical.iommu == &instance && at.domain == bdf.domain && at.bus == bdf.bus && at.device == bdf.device)
-      return other->physical.group_id;
-  }
-  return next_group_++;
-}
-
-std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
+std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group) {
   const models::Kind* kind = models::find(spec.model);
   if (kind == nullptr)
     return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
@@ -89,15 +68,18 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
 
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
-  const iommu::Kind iommu_kind = spec.iommu;
   const std::string name = spec.address->str();
-  const bool behind = iommu_kind != iommu::Kind::kNone;
-  if (behind) device->physical.iommu = &instance(iommu_kind);
+  const bool behind = spec.iommu != kNoIommu;
+  if (behind) {
+    const auto at = std::ranges::find(iommu_names_, spec.iommu);
+    IOMMUFD_ASSERT(at != iommu_names_.end());
+    device->physical.iommu = iommus_[static_cast<std::size_t>(at - iommu_names_.begin())].get();
+  }
   device->port = std::make_unique<iommu::DevicePort>(name, device->physical.iommu, platform_->phys(), &faults_);
   device->physical.name = name;
   device->physical.port = device->port.get();
   if (behind) {
-    device->physical.group_id = group_of(*device->physical.iommu, *spec.address);
+    device->physical.group_id = group;
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 
@@ -117,23 +99,22 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec) {
   }
   device->function = std::make_unique<pci::Function>(
       placement, blueprint->spec, *device->port,
-      [](std::string_view line) { fmt::print(stderr, "iommufd-user: {}\n", line); }, blueprint->make);
+      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint->make);
 
-  const Result<std::reference_wrapper<vfio::Device>> probed = registry_.add(
-      *device->function, device->physical,
-      noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, next_own_group_);
+  const Result<std::reference_wrapper<vfio::Device>> probed =
+      registry_.add(*device->function, device->physical,
+                    noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, group);
   if (probed) {
     device->vfio = &probed->get();
     if (device->vfio->is_noiommu()) {
-      ++next_own_group_;
-      fmt::print(stderr, "vfio-pci {}: Adding kernel taint for vfio-noiommu cdev\n", name);
-      fmt::print(stderr, "vfio-pci {}: Adding kernel taint for vfio-noiommu group on device\n", name);
+      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu cdev", name));
+      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu group on device", name));
     }
   } else {
-    fmt::print(stderr,
-               "vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-               "add --enable-unsafe-noiommu-mode to use it without one\n",
-               name, static_cast<int>(probed.error()));
+    log_(
+        fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
+                    "add --enable-unsafe-noiommu-mode to use it without one",
+                    name, static_cast<int>(probed.error())));
   }
   devices_.push_back(std::move(device));
   return {};

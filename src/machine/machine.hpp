@@ -2,14 +2,15 @@
 // The composition: physical memory, IOMMUs, PCI functions with their models, and the VFIO devices that came of them,
 // built from a MachineSpec by one thread and constant afterwards.
 //
-// The functions of one slot behind an IOMMU share a group, every other device behind one has its own; all devices of one
-// kind of IOMMU share one IOMMU.
+// Groups are as assign_groups() says.
 #pragma once
 
 #include <expected>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/device.hpp"
@@ -17,6 +18,7 @@
 #include "iommu/platform.hpp"
 #include "machine/fault_report.hpp"
 #include "machine/spec.hpp"
+#include "mem/physical_memory.hpp"
 #include "models/poller.hpp"
 #include "models/registry.hpp"
 #include "pci/function.hpp"
@@ -25,6 +27,9 @@
 #include "vfio/registry.hpp"
 
 namespace iommufd::machine {
+
+// With the defaults of what the description leaves open.
+mem::PhysPolicy phys_policy(const PhysSpec& spec);
 
 struct MachineDevice {
   DeviceSpec spec;
@@ -36,14 +41,19 @@ struct MachineDevice {
 
 class Machine {
  public:
-  // The error is a sentence for the user: what, where, what to do. Pre: every device has an address.
-  static std::expected<std::unique_ptr<Machine>, std::string> create(const MachineSpec& spec);
+  // What the kernel would log, a line each.
+  using Log = std::function<void(std::string_view)>;
+
+  // The error is a sentence for the user: what, where, what to do. Pre: devices have addresses, their IOMMUs are there, and no
+  // group conflicts.
+  static std::expected<std::unique_ptr<Machine>, std::string> create(const MachineSpec& spec, Log log);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
   [[nodiscard]] iommu::Platform& platform() { return *platform_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
+  // In the order of the description.
   [[nodiscard]] std::span<const std::unique_ptr<iommu::Instance>> iommus() const { return iommus_; }
   [[nodiscard]] models::Poller& poller() { return poller_; }
   // Null: no test ABI.
@@ -55,23 +65,22 @@ class Machine {
   [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
 
  private:
-  explicit Machine(const MachineSpec& spec);
-  std::expected<void, std::string> add(const DeviceSpec& spec);
-  iommu::Instance& instance(iommu::Kind kind);
-  u32 group_of(const iommu::Instance& instance, const pci::Bdf& bdf);
+  Machine(const MachineSpec& spec, Log log);
+  void add(const IommuSpec& spec);
+  std::expected<void, std::string> add(const DeviceSpec& spec, u32 group);
 
   const NoiommuMode noiommu_;
   const ContainerKind container_;
+  const Log log_;
   FaultReport faults_;
   std::unique_ptr<iommu::Platform> platform_;
   std::unique_ptr<selftest::World> selftest_;
   std::vector<std::unique_ptr<iommu::Instance>> iommus_;
+  std::vector<std::string> iommu_names_;  // of the description
   models::Poller poller_;
   vfio::Registry registry_;
   std::vector<std::unique_ptr<MachineDevice>> devices_;
   bool has_mappable_bars_ = false;
-  u32 next_group_ = 0;
-  u32 next_own_group_;           // of devices without an IOMMU: VFIO makes them groups when the IOMMUs have theirs
   u64 next_mmio_ = 0xc000'0000;  // the hole below 4 GiB that RAM leaves out
 };
 

@@ -1,24 +1,41 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a machine is to be made of, as plain data: the command line is parsed into it and the composition builds from it.
+// What a machine is to be made of, as plain data: command line and machine file are parsed into it and the composition builds
+// from it.
 // Nothing here knows which models exist or what their keys mean.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/types.hpp"
 #include "iommu/kind.hpp"
+#include "iommu/reserved.hpp"
 #include "pci/bdf.hpp"
 
 namespace iommufd::machine {
 
-// One `-d MODEL[,addr=...][,iommu=...][,KEY=VALUE...]`.
+struct IommuSpec {
+  std::string name;                             // what devices call it; unique
+  iommu::Kind kind = iommu::Kind::kAmd;         // neither kNone nor kMock
+  std::vector<iommu::ReservedRegion> reserved;  // beside what its kind reserves
+};
+
+inline constexpr std::string_view kNoIommu = "none";
+
+// An IOMMU group: its number, or a name that devices share; the machine gives it a number then.
+using GroupLabel = std::variant<u32, std::string>;
+
+// One `-d MODEL[,addr=...][,iommu=...][,group=...][,KEY=VALUE...]`, or one of `devices` in a machine file.
 struct DeviceSpec {
   std::string model;
-  std::optional<pci::Bdf> address;                        // assign_addresses() gives the ones that are missing
-  iommu::Kind iommu = iommu::Kind::kAmd;                  // what translates its DMA
+  std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
+  std::string iommu = "amd";        // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
+  std::optional<GroupLabel> group;  // absent: that of another function of its slot, or its own
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
 
@@ -31,7 +48,7 @@ struct PhysSpec {
   std::optional<u64> size;  // kContiguous, bytes: how much there is
 };
 
-// --enable-unsafe-noiommu-mode: without it the probe of a device with iommu::Kind::kNone fails, as in the kernel.
+// --enable-unsafe-noiommu-mode: without it the probe of a device without an IOMMU fails, as in the kernel.
 enum class NoiommuMode : u8 { kOff, kOn };
 
 // --selftest: the test ABI of the kernel's iommufd selftests.
@@ -45,7 +62,8 @@ enum class ContainerKind : u8 {
 
 // Everything that the machine is made of.
 struct MachineSpec {
-  std::vector<DeviceSpec> devices;  // every one with an address
+  std::vector<IommuSpec> iommus;
+  std::vector<DeviceSpec> devices;
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
   Selftest selftest = Selftest::kOff;
@@ -58,5 +76,20 @@ struct MachineSpec {
 // Gives each device without an address the next free one of 0000:01:00.0, 0000:02:00.0, ... 0000:ff:00.0, then
 // 0001:00:00.0 on. Returns the first address that is said twice, or nothing when all differ.
 std::optional<pci::Bdf> assign_addresses(std::vector<DeviceSpec>& devices);
+
+// Adds an IOMMU for each kind that a device names and that no IOMMU has as its name.
+void add_implied_iommus(MachineSpec& spec);
+
+// Two devices, by index, that one group cannot hold: they are behind different IOMMUs.
+struct GroupConflict {
+  std::size_t first, second;
+};
+std::optional<GroupConflict> find_group_conflict(const std::vector<DeviceSpec>& devices);
+
+// The number of each device's group, in their order. Numbers that nobody asks for are the lowest free ones: first groups of
+// IOMMUs, then those that VFIO makes for devices without one. Pre: addresses, no conflict.
+std::vector<u32> assign_groups(const std::vector<DeviceSpec>& devices);
+
+std::string label_text(const GroupLabel& label);
 
 }  // namespace iommufd::machine

@@ -103,7 +103,8 @@ PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr
       continue;
     GroupInfo group;
     group.id = device->physical.group_id;
-    for (const IovaRange& r : device->physical.reserved) group.reserved.push_back({r.start, r.last, "msi"});
+    for (const iommu::ReservedRegion& r : device->physical.iommu->reserved())
+      group.reserved.push_back({r.range.start, r.range.last, std::string(iommu::reserved_type_name(r.type))});
     info.groups.push_back(std::move(group));
   }
   for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));

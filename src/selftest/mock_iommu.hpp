@@ -22,7 +22,6 @@ class MockIommu final : public iommu::Instance {
   Result<std::unique_ptr<iommu::Domain>> alloc_domain(const iommu::DomainFlags& flags,
                                                       const iommu::UserData& data) override;
   [[nodiscard]] iommu::HwInfo hw_info() const override;
-  [[nodiscard]] std::vector<IovaRange> reserved_regions() const override { return {}; }
 
   // A number that no other device has.
   u32 next_group() { return next_group_.fetch_add(1, std::memory_order_relaxed); }

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdio>
+#include <fstream>
 
 #include "cli/devices.hpp"
 #include "cli/suggest.hpp"
@@ -34,6 +36,22 @@ std::string refusal_of(std::vector<std::string> arguments) {
   EXPECT_EQ(answer->exit_code, 125);
   return answer->text;
 }
+
+// A file with that content, as long as it lives.
+class MachineFileOf {
+ public:
+  explicit MachineFileOf(std::string_view text) : path_(testing::TempDir() + "/machine.yaml") {
+    std::ofstream(path_) << text;
+  }
+  ~MachineFileOf() { std::remove(path_.c_str()); }
+  MachineFileOf(const MachineFileOf&) = delete;
+  MachineFileOf& operator=(const MachineFileOf&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string option() const { return "--machine=" + path_; }
+
+ private:
+  std::string path_;
+};
 
 TEST(CommandLine, run_without_options_has_the_documented_defaults) {
   const RunCommand c = run_of({"run", "--", "prog"});
@@ -74,6 +92,64 @@ TEST(CommandLine, the_address_after_bus_ff_is_in_the_next_domain) {
 TEST(CommandLine, an_address_said_twice_is_refused) {
   EXPECT_THAT(refusal_of({"run", "-d", "edu,addr=0000:07:00.0", "-d", "edu,addr=0000:07:00.0", "--", "p"}),
               HasSubstr("two devices have addr=0000:07:00.0"));
+}
+
+TEST(CommandLine, kinds_that_devices_name_are_iommus_of_the_machine) {
+  const RunCommand c =
+      run_of({"run", "-d", "edu,iommu=vtd", "-d", "edu", "-d", "edu,iommu=none", "-d", "edu", "--", "p"});
+  ASSERT_EQ(c.machine.iommus.size(), 2U);
+  EXPECT_EQ(c.machine.iommus[0].name, "vtd");
+  EXPECT_EQ(c.machine.iommus[0].kind, iommu::Kind::kVtd);
+  EXPECT_EQ(c.machine.iommus[1].name, "amd");
+}
+
+TEST(CommandLine, a_machine_file_gets_the_devices_of_the_command_line_too) {
+  const MachineFileOf file("iommus: [{name: left, kind: vtd}]\ndevices: [{model: edu, iommu: left, addr: 01:00.0}]\n");
+  const RunCommand c = run_of({"run", file.option(), "-d", "edu,iommu=left", "-d", "edu", "--", "p"});
+  ASSERT_EQ(c.machine.devices.size(), 3U);
+  EXPECT_EQ(c.machine.devices[1].address->str(), "0000:02:00.0");
+  EXPECT_EQ(c.machine.devices[1].iommu, "left");
+  ASSERT_EQ(c.machine.iommus.size(), 2U);
+  EXPECT_EQ(c.machine.iommus[1].name, "amd");
+  EXPECT_THAT(refusal_of({"run", file.option(), "-d", "edu,addr=01:00.0", "--", "p"}),
+              HasSubstr("two devices have addr=0000:01:00.0"));
+}
+
+TEST(CommandLine, options_go_before_what_a_machine_file_says) {
+  const MachineFileOf file(
+      "phys: {seed: 7}\nselftest: true\nnoiommu: {enable_unsafe_noiommu_mode: true}\ncontainer: iommufd\n");
+  const RunCommand c = run_of({"run", file.option(), "--", "p"});
+  EXPECT_EQ(c.machine.phys.seed, 7U);
+  EXPECT_EQ(c.machine.selftest, machine::Selftest::kOn);
+  EXPECT_EQ(c.machine.noiommu, machine::NoiommuMode::kOn);
+  EXPECT_EQ(c.machine.container, machine::ContainerKind::kIommufd);
+  const RunCommand d = run_of({"run", file.option(), "--phys=contiguous", "--container=native", "--", "p"});
+  EXPECT_EQ(d.machine.phys.kind, machine::PhysSpec::Kind::kContiguous);
+  EXPECT_FALSE(d.machine.phys.seed);
+  EXPECT_EQ(d.machine.container, machine::ContainerKind::kNative);
+  EXPECT_THAT(refusal_of({"run", file.option(), "--pin=real", "--", "p"}), HasSubstr("does not go with --pin=real"));
+}
+
+TEST(CommandLine, a_machine_file_that_is_wrong_is_a_usage_error) {
+  const MachineFileOf file("devices:\n  - model: edx\n");
+  EXPECT_THAT(refusal_of({"run", file.option(), "--", "p"}),
+              HasSubstr(file.path() + ":2:12: devices[0].model: unknown model 'edx'"));
+  EXPECT_THAT(refusal_of({"run", "--machine=/nonexistent", "--", "p"}), HasSubstr("/nonexistent: cannot be read"));
+}
+
+TEST(CommandLine, devices_takes_a_machine_file) {
+  const MachineFileOf file("devices: [{model: edu}]\n");
+  const auto command = std::get<DevicesCommand>(parse({"devices", file.option()}));
+  ASSERT_TRUE(command.machine);
+  EXPECT_EQ(command.machine->devices.at(0).address->str(), "0000:01:00.0");
+  EXPECT_EQ(command.machine->iommus.at(0).name, "amd");
+  EXPECT_THAT(refusal_of({"devices", "--machine=/nonexistent"}),
+              AllOf(StartsWith("iommufd-user devices: /nonexistent: cannot be read"), HasSubstr("devices --help")));
+}
+
+TEST(CommandLine, a_group_has_one_iommu) {
+  EXPECT_THAT(refusal_of({"run", "-d", "edu,group=g", "-d", "edu,iommu=vtd,group=g", "--", "p"}),
+              HasSubstr("group=g would hold 0000:01:00.0 behind amd and 0000:02:00.0 behind vtd"));
 }
 
 TEST(CommandLine, options_reach_their_fields) {
@@ -145,7 +221,7 @@ TEST(CommandLine, dump_takes_a_process_and_says_where_to) {
 }
 
 TEST(CommandLine, other_commands_are_chosen) {
-  EXPECT_TRUE(std::holds_alternative<DevicesCommand>(parse({"devices"})));
+  EXPECT_FALSE(std::get<DevicesCommand>(parse({"devices"})).machine);
   EXPECT_TRUE(std::holds_alternative<DoctorCommand>(parse({"doctor"})));
 }
 
@@ -160,8 +236,9 @@ TEST(CommandLine, version_and_help_are_answered_on_stdout) {
 
 TEST(CommandLine, the_help_of_run_has_every_option_but_those_for_tests) {
   const std::string help = std::get<Answer>(parse({"run", "--help"})).text;
-  for (const char* name : {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin",
-                           "--paths", "--selftest", "--explain", "--dump-tables", "125", "126", "127", "Examples:"}) {
+  for (const char* name :
+       {"-d, --device", "--enable-unsafe-noiommu-mode", "--caps", "--memlock", "--phys", "--pin", "--paths",
+        "--selftest", "--machine", "--explain", "--dump-tables", "125", "126", "127", "Examples:"}) {
     EXPECT_THAT(help, HasSubstr(name));
   }
   EXPECT_THAT(help, Not(HasSubstr("--seed-dma-fault")));

@@ -22,7 +22,8 @@ TEST(ParseDevice, takes_a_model_alone) {
   ASSERT_TRUE(d) << d.error();
   EXPECT_EQ(d->model, "edu");
   EXPECT_FALSE(d->address);
-  EXPECT_EQ(d->iommu, iommu::Kind::kAmd);
+  EXPECT_EQ(d->iommu, "amd");
+  EXPECT_FALSE(d->group);
   EXPECT_TRUE(d->keys.empty());
 }
 
@@ -30,9 +31,9 @@ TEST(ParseDevice, takes_address_iommu_and_keys_of_the_model_in_any_order) {
   const auto d = parse_device("edu,dma_mask=32,iommu=vtd,addr=00ab:cd:1f.7,mmap=on");
   ASSERT_TRUE(d) << d.error();
   EXPECT_EQ(d->address, (pci::Bdf{0xab, 0xcd, 0x1f, 7}));
-  EXPECT_EQ(d->iommu, iommu::Kind::kVtd);
+  EXPECT_EQ(d->iommu, "vtd");
   EXPECT_THAT(d->keys, ::testing::ElementsAre(std::pair("dma_mask", "32"), std::pair("mmap", "on")));
-  EXPECT_EQ(parse_device("edu,iommu=none")->iommu, iommu::Kind::kNone);
+  EXPECT_EQ(parse_device("edu,iommu=none")->iommu, machine::kNoIommu);
 }
 
 TEST(ParseDevice, names_an_unknown_model_and_lists_those_there_are) {
@@ -46,7 +47,7 @@ TEST(ParseDevice, names_an_unknown_model_and_lists_those_there_are) {
 TEST(ParseDevice, names_an_unknown_key_and_lists_those_there_are) {
   const std::string error = error_of(parse_device("edu,dma_maks=32"));
   EXPECT_THAT(error, AllOf(HasSubstr("unknown key 'dma_maks'"), HasSubstr("did you mean 'dma_mask'?"),
-                           HasSubstr("addr, iommu, ")));
+                           HasSubstr("addr, iommu, group, ")));
   for (const models::Key& key : models::find("edu")->keys) EXPECT_THAT(error, HasSubstr(key.name));
   EXPECT_THAT(error_of(parse_device("edu,")), HasSubstr("unknown key ''"));
   EXPECT_THAT(error_of(parse_device("edu,=1")), HasSubstr("unknown key ''"));
@@ -64,7 +65,7 @@ TEST(ParseDevice, says_what_an_address_looks_like) {
   for (const char* bad :
        {"", "zz", "1", "0000:01:00", "0000:01:20.0", "0000:01:00.8", "0000:01:00.0 ", "10000:01:00.0"}) {
     EXPECT_THAT(error_of(parse_device(std::string("edu,addr=") + bad)),
-                AllOf(HasSubstr("is not a PCI address"), HasSubstr("addr=0000:01:00.0")))
+                AllOf(HasSubstr("is not a PCI address"), HasSubstr("e.g. 0000:01:00.0")))
         << bad;
   }
 }
@@ -74,6 +75,24 @@ TEST(ParseDevice, checks_values_with_the_model) {
   EXPECT_THAT(error_of(parse_device("edu,mmap=maybe")), HasSubstr("mmap=maybe"));
   EXPECT_THAT(error_of(parse_device("edu,iommu=arm")),
               HasSubstr("iommu=arm is none of amd, amd-v2, vtd, vtd-s1, riscv, smmuv3, none"));
+}
+
+TEST(ParseDevice, takes_an_iommu_by_name) {
+  const std::vector<machine::IommuSpec> iommus{{"left", iommu::Kind::kAmd, {}}, {"vtd", iommu::Kind::kVtd, {}}};
+  EXPECT_EQ(parse_device("edu,iommu=left", iommus)->iommu, "left");
+  EXPECT_THAT(error_of(parse_device("edu,iommu=lefd", iommus)),
+              AllOf(HasSubstr("iommu=lefd is none of left, vtd, amd, amd-v2, vtd-s1, riscv, smmuv3, none"),
+                    HasSubstr("did you mean 'left'?")));
+}
+
+TEST(ParseDevice, takes_a_group_by_number_or_name) {
+  EXPECT_EQ(parse_device("edu,group=7")->group, machine::GroupLabel(7U));
+  EXPECT_EQ(parse_device("edu,group=0x10")->group, machine::GroupLabel(16U));
+  EXPECT_EQ(parse_device("edu,group=disks")->group, machine::GroupLabel("disks"));
+  for (const char* bad : {"7a", "2147483648", "0x"})
+    EXPECT_THAT(error_of(parse_device(std::string("edu,group=") + bad)), HasSubstr("is not the number of a group"));
+  EXPECT_THAT(error_of(parse_device("edu,group=")), HasSubstr("no group is named"));
+  EXPECT_THAT(error_of(parse_device("edu,group=a,iommu=none")), HasSubstr("leave 'group' out"));
 }
 
 TEST(ParseSize, takes_bytes_and_powers_of_1024) {
