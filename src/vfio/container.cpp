@@ -198,8 +198,8 @@ Result<void> Container::map(const MapRequest& request, mem::Caller& caller) {
     return reject(Errno::kNoSpc, {"mappings", mappings_.size(), "is the most that a container can have", kSection});
   const auto entry = mappings_.emplace(request.iova, Mapping{request.size, false}).first;
   Rollback forget([&]() IOMMUFD_REQUIRES(mu_) { mappings_.erase(entry); });
-  IOMMUFD_TRY(ioas_->map({request.iova, request.size, core::Placement::kFixed, request.access}, std::move(memory),
-                         request.vaddr, std::move(process), mode));
+  (void)IOMMUFD_TRY(ioas_->map({request.iova, request.size, core::Placement::kFixed, request.access}, std::move(memory),
+                               request.vaddr, std::move(process), mode));
   forget.commit();
   return {};
 }

@@ -32,7 +32,7 @@ Result<std::unique_ptr<DeviceFile>> DeviceFile::open_in_group(Device& device, In
     claim.commit();  // shut_down() does that too
     file->shut_down();
   });
-  if (way.context) IOMMUFD_TRY(file->core_->attach(core::kRid, way.context->compat_ioas()));
+  if (way.context) (void)IOMMUFD_TRY(file->core_->attach(core::kRid, way.context->compat_ioas()));
   started.commit();
   claim.commit();
   way.context = nullptr;  // the binding keeps it
