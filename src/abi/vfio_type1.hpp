@@ -48,6 +48,7 @@ enum class VfioExtension : u64 {
   kDmaCcIommu = 4,
   kNoiommuIommu = 8,
   kUnmapAll = 9,
+  kUpdateVaddr = 10,  // native containers only
 };
 
 // struct vfio_iommu_type1_info; capabilities follow.

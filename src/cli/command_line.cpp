@@ -31,9 +31,10 @@ Options:
                         DEVICE = MODEL[,addr=DDDD:BB:DD.F][,iommu=KIND][,group=NAME][,KEY=VALUE...]
                           addr   PCI address; default: the next free one of 0000:01:00.0,
                                  0000:02:00.0, ...
-                          iommu  what translates its DMA: an AMD or an Intel VT-d IOMMU (or one of
-                                 --machine, by name), or none (noiommu: the device uses physical
-                                 addresses; needs --enable-unsafe-noiommu-mode); default: amd
+                          iommu  what translates its DMA: an IOMMU of kind amd, amd-v2, vtd, vtd-s1,
+                                 riscv or smmuv3 (or one of --machine, by name), or none (noiommu:
+                                 the device uses physical addresses; needs
+                                 --enable-unsafe-noiommu-mode); default: amd
                           group  name or number that devices of one IOMMU group share;
                                  default: functions of one slot do
                           KEY    of the model; `iommufd-user devices` lists them

@@ -205,17 +205,18 @@ Parsed<machine::PhysSpec> parse_phys_entry(const YamlEntry& entry) {
   if (const auto memory = mem::PhysicalMemory::create(machine::phys_policy(spec));
       !memory && memory.error() == Errno::kInval)
     return entry.wrong(
-        "no usable memory lies between base and base + size: it needs whole 2 MiB blocks outside 3 GiB to 4 GiB and "
-        "below "
-        "64 TiB");
+        "no usable memory lies between base and base + size: it needs whole 2 MiB blocks outside 3 GiB to 4 GiB "
+        "and below 64 TiB");
   return spec;
 }
 
 Parsed<void> parse_noiommu(const YamlEntry& entry, machine::MachineSpec& spec) {
   const YamlMap map = IOMMUFD_TRY(entry.map("a map of enable_unsafe_noiommu_mode"));
   IOMMUFD_TRY(map.only(kNoiommuKeys, "noiommu"));
-  if (const YamlEntry* on = map.find(kNoiommuKeys[0])) spec.noiommu = IOMMUFD_TRY(on->truth())
-  ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
+  if (const YamlEntry* entered = map.find(kNoiommuKeys[0])) {
+    const bool on = IOMMUFD_TRY(entered->truth());
+    spec.noiommu = on ? machine::NoiommuMode::kOn : machine::NoiommuMode::kOff;
+  }
   return {};
 }
 
@@ -234,8 +235,10 @@ Parsed<machine::MachineSpec> parse_machine(const std::string& text, const std::s
   if (const YamlEntry* phys = map.find("phys")) spec.phys = IOMMUFD_TRY(parse_phys_entry(*phys));
   if (const YamlEntry* container = map.find("container"))
     spec.container = IOMMUFD_TRY(container->parse(parse_container, "native or iommufd"));
-  if (const YamlEntry* selftest = map.find("selftest")) spec.selftest = IOMMUFD_TRY(selftest->truth())
-  ? machine::Selftest::kOn : machine::Selftest::kOff;
+  if (const YamlEntry* selftest = map.find("selftest")) {
+    const bool on = IOMMUFD_TRY(selftest->truth());
+    spec.selftest = on ? machine::Selftest::kOn : machine::Selftest::kOff;
+  }
   return spec;
 }
 

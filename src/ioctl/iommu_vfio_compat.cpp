@@ -24,6 +24,7 @@ Result<s64> check_extension(core::Context& ctx, u64 arg) {
     case VfioExtension::kUnmapAll: return ctx.is_noiommu_container() ? 0 : 1;
     case VfioExtension::kDmaCcIommu: return IOMMUFD_TRY(compat_ioas(ctx)) ->enforces_coherency() ? 1 : 0;
     case VfioExtension::kNoiommuIommu: return 1;
+    case VfioExtension::kUpdateVaddr: break;
   }
   return 0;
 }

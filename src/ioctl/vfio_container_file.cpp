@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "abi/vfio_type1.hpp"
 #include "ioctl/iommu_vfio_compat.hpp"
@@ -18,13 +19,34 @@ constexpr const char* kSection = "vfio-device 18";
 // The largest bitmap that type1 takes: its bits are counted in an int.
 constexpr u64 kMaxBitmap = (u64{1} << 31) / 8;
 
+std::optional<vfio::Extension> extension_of(u64 arg) {
+  switch (static_cast<abi::VfioExtension>(arg)) {
+    case abi::VfioExtension::kType1Iommu: return vfio::Extension::kType1;
+    case abi::VfioExtension::kType1v2Iommu: return vfio::Extension::kType1v2;
+    case abi::VfioExtension::kDmaCcIommu: return vfio::Extension::kDmaCoherent;
+    case abi::VfioExtension::kNoiommuIommu: return vfio::Extension::kNoiommu;
+    case abi::VfioExtension::kUnmapAll: return vfio::Extension::kUnmapAll;
+    case abi::VfioExtension::kUpdateVaddr: return vfio::Extension::kUpdateVaddr;
+  }
+  return std::nullopt;
+}
+
+vfio::ContainerIommu iommu_of(u64 arg) {
+  switch (static_cast<abi::VfioExtension>(arg)) {
+    case abi::VfioExtension::kType1Iommu: return vfio::ContainerIommu::kType1;
+    case abi::VfioExtension::kType1v2Iommu: return vfio::ContainerIommu::kType1v2;
+    case abi::VfioExtension::kNoiommuIommu: return vfio::ContainerIommu::kNoiommu;
+    default: return vfio::ContainerIommu::kNone;
+  }
+}
+
 // The body of a capability: a wire struct without its header.
 template <class T>
 std::span<const std::byte> body_of(const T& cap) {
   return std::as_bytes(std::span(&cap, 1)).subspan(sizeof(abi::VfioInfoCap));
 }
 
-// One bit for each page of [iova, iova + pages * page_size), set where a range covers it, all in whole words.
+// One bit for each page of [iova, iova + size), set where a range covers it, in whole bytes.
 Result<void> put_bitmap(Call& call, const abi::VfioBitmap& bitmap, u64 iova, u64 size,
                         std::span<const IovaRange> ranges) {
   const u64 shift = static_cast<u64>(std::countr_zero(bitmap.pgsize));
@@ -52,8 +74,11 @@ Result<void> check_bitmap(const abi::VfioBitmap& bitmap, u64 size) {
 Result<s64> VfioContainerFile::ioctl(Call& call, u32 cmd, u64 arg) {
   switch (static_cast<VfioContainerCommand>(cmd)) {
     case VfioContainerCommand::kGetApiVersion: return abi::kVfioApiVersion;
-    case VfioContainerCommand::kCheckExtension: return container_->supports(arg, noiommu_allowed_()) ? 1 : 0;
-    case VfioContainerCommand::kSetIommu: return zero(container_->set_iommu(arg, call, noiommu_allowed_()));
+    case VfioContainerCommand::kCheckExtension: {
+      const std::optional<vfio::Extension> extension = extension_of(arg);
+      return extension && container_->supports(*extension, noiommu_allowed_()) ? 1 : 0;
+    }
+    case VfioContainerCommand::kSetIommu: return zero(container_->set_iommu(iommu_of(arg), call, noiommu_allowed_()));
     default: break;
   }
   switch (container_->iommu()) {

@@ -103,8 +103,8 @@ PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr
       continue;
     GroupInfo group;
     group.id = device->physical.group_id;
-    for (const iommu::ReservedRegion& r : device->physical.iommu->reserved())
-      group.reserved.push_back({r.range.start, r.range.last, std::string(iommu::reserved_type_name(r.type))});
+    const auto reserved = device->physical.iommu->reserved();
+    group.reserved.assign(reserved.begin(), reserved.end());
     info.groups.push_back(std::move(group));
   }
   for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));

@@ -196,8 +196,8 @@ void add_group(PathTree& tree, const GroupInfo& group) {
   tree.add_file(path + "/type", constant(group.type + "\n", 0644));
   if (!group.name.empty()) tree.add_file(path + "/name", constant(group.name + "\n"));
   std::string regions;
-  for (const ReservedRegion& r : group.reserved) {
-    regions += fmt::format("0x{:016x} 0x{:016x} {}\n", r.start, r.last, r.type);
+  for (const iommu::ReservedRegion& r : group.reserved) {
+    regions += fmt::format("0x{:016x} 0x{:016x} {}\n", r.range.start, r.range.last, iommu::reserved_type_name(r.type));
   }
   tree.add_file(path + "/reserved_regions", constant(std::move(regions)));
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "iommu/reserved.hpp"
 #include "pci/bdf.hpp"
 #include "pci/function_spec.hpp"
 #include "run/fault_plans.hpp"
@@ -61,18 +62,12 @@ struct IommuInfo {
   std::vector<std::pair<std::string, std::string>> attributes;  // path below the instance, content with newline
 };
 
-struct ReservedRegion {
-  u64 start = 0;
-  u64 last = 0;
-  std::string type;  // "msi", "direct", "reserved"
-};
-
 // An IOMMU group; its devices are those that name it.
 struct GroupInfo {
   u32 id = 0;
   std::string name;          // as whoever made the group said; empty: nothing
   std::string type = "DMA";  // type of the default domain
-  std::vector<ReservedRegion> reserved;
+  std::vector<iommu::ReservedRegion> reserved;
 };
 
 // The module parameter enable_unsafe_noiommu_mode.

@@ -14,9 +14,6 @@ namespace {
 
 constexpr const char* kSection = "vfio-device 18";
 
-// Arguments of VFIO_CHECK_EXTENSION.
-constexpr u64 kExtType1 = 1, kExtType1v2 = 3, kExtDmaCc = 4, kExtNoiommu = 8, kExtUnmapAll = 9, kExtUpdateVaddr = 10;
-
 // The smallest page of every table that an IOMMU of ours makes.
 constexpr u64 kSmallest = kPageSize;
 
@@ -30,21 +27,21 @@ Container::~Container() { IOMMUFD_ASSERT(members_.empty()); }
 bool Container::holds_noiommu_locked() const { return !members_.empty() && members_.front().group->is_noiommu(); }
 
 // Before a type is set every driver is asked that could serve the groups; afterwards only the one that was chosen.
-bool Container::supports(u64 extension, bool noiommu_allowed) {
+bool Container::supports(Extension extension, bool noiommu_allowed) {
   const MutexLock lock(mu_);
   const bool chosen = iommu_ != ContainerIommu::kNone;
   const bool noiommu =
       chosen ? iommu_ == ContainerIommu::kNoiommu : noiommu_allowed && (members_.empty() || holds_noiommu_locked());
   const bool type1 = chosen ? is_type1_locked() : !holds_noiommu_locked();
   switch (extension) {
-    case kExtNoiommu: return noiommu;
-    case kExtType1:
-    case kExtType1v2:
-    case kExtUnmapAll: return type1;
-    case kExtDmaCc: return chosen && type1 && ioas_->enforces_coherency();
-    case kExtUpdateVaddr: return chosen && type1;
-    default: return false;
+    case Extension::kNoiommu: return noiommu;
+    case Extension::kType1:
+    case Extension::kType1v2:
+    case Extension::kUnmapAll: return type1;
+    case Extension::kDmaCoherent: return chosen && type1 && ioas_->enforces_coherency();
+    case Extension::kUpdateVaddr: return chosen && type1;
   }
+  return false;
 }
 
 ContainerIommu Container::iommu() {
@@ -57,24 +54,21 @@ Result<void> Container::check_type1_locked() const {
   return reject(Errno::kInval, {"container", 0, "has no type1 IOMMU (VFIO_SET_IOMMU)", kSection});
 }
 
-Result<void> Container::set_iommu(u64 type, mem::Caller& caller, bool noiommu_allowed) {
-  const bool rawio = type != kExtNoiommu || caller.capable(mem::Capability::kSysRawio);
+Result<void> Container::set_iommu(ContainerIommu type, mem::Caller& caller, bool noiommu_allowed) {
+  const bool noiommu = type == ContainerIommu::kNoiommu;
+  const bool rawio = !noiommu || caller.capable(mem::Capability::kSysRawio);
   const MutexLock lock(mu_);
   if (members_.empty())
     return reject(Errno::kInval, {"container", 0, "has no group yet (VFIO_GROUP_SET_CONTAINER)", kSection});
-  if (iommu_ != ContainerIommu::kNone)
-    return reject(Errno::kInval, {"type", type, "the container has an IOMMU already", kSection});
-  const auto asked = static_cast<ContainerIommu>(type);
-  if (type == kExtNoiommu && holds_noiommu_locked() && noiommu_allowed) {
-    if (!rawio)
-      return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysRawio),
-                                   "needs CAP_SYS_RAWIO (see --caps)", "noiommu 14"});
-    iommu_ = asked;
-    return {};
-  }
-  if ((type != kExtType1 && type != kExtType1v2) || holds_noiommu_locked())
-    return reject(Errno::kNoDev, {"type", type, "no driver serves these groups with that type", kSection});
-  return make_ioas_locked(asked);
+  if (iommu_ != ContainerIommu::kNone) return reject(Errno::kInval, {"container", 0, "has an IOMMU already", kSection});
+  if (type == ContainerIommu::kNone || noiommu != holds_noiommu_locked() || (noiommu && !noiommu_allowed))
+    return reject(Errno::kNoDev, {"type", 0, "no driver serves these groups with that type", kSection});
+  if (!noiommu) return make_ioas_locked(type);
+  if (!rawio)
+    return reject(Errno::kPerm, {"capability", static_cast<u64>(mem::Capability::kSysRawio),
+                                 "needs CAP_SYS_RAWIO (see --caps)", "noiommu 14"});
+  iommu_ = type;
+  return {};
 }
 
 Result<void> Container::make_ioas_locked(ContainerIommu type) {

@@ -27,8 +27,9 @@ namespace iommufd::vfio {
 
 class Group;
 
-// VFIO_TYPE1_IOMMU and so on; the numbers are the uapi's.
-enum class ContainerIommu : u8 { kNone = 0, kType1 = 1, kType1v2 = 3, kNoiommu = 8 };
+enum class ContainerIommu : u8 { kNone, kType1, kType1v2, kNoiommu };
+// What VFIO_CHECK_EXTENSION asks for.
+enum class Extension : u8 { kType1, kType1v2, kNoiommu, kDmaCoherent, kUnmapAll, kUpdateVaddr };
 
 class Container final : public RefCounted {
  public:
@@ -39,10 +40,10 @@ class Container final : public RefCounted {
   ~Container() override;
 
   // VFIO_CHECK_EXTENSION: what `noiommu_allowed`, the module parameter, and the groups inside allow.
-  [[nodiscard]] bool supports(u64 extension, bool noiommu_allowed) IOMMUFD_EXCLUDES(mu_);
-  // Errors: kInval (no group, or set already), kNoDev (no such type, or not for these groups), kPerm (noiommu without
-  // CAP_SYS_RAWIO), and those of an attach.
-  Result<void> set_iommu(u64 type, mem::Caller& caller, bool noiommu_allowed) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool supports(Extension extension, bool noiommu_allowed) IOMMUFD_EXCLUDES(mu_);
+  // kNone: a type that there is not. Errors: kInval (no group, or set already), kNoDev (no such type, or not for these groups),
+  // kPerm (noiommu without CAP_SYS_RAWIO), and those of an attach.
+  Result<void> set_iommu(ContainerIommu type, mem::Caller& caller, bool noiommu_allowed) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] ContainerIommu iommu() IOMMUFD_EXCLUDES(mu_);
 
   struct Info {

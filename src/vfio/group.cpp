@@ -25,8 +25,11 @@ Result<void> check_rawio(bool has) {
 // Asked for before locks are taken: the answer may need some of the carrier's.
 bool Group::may_use(mem::Caller& caller) const { return !is_noiommu() || caller.capable(mem::Capability::kSysRawio); }
 
-Group::Group(u32 id, iommu::Instance* iommu)
-    : id_(id), iommu_(iommu), name_(fmt::format("{}{}", iommu == nullptr ? "noiommu-" : "", id)) {}
+Group::Group(u32 id, const core::PhysicalDevice& first)
+    : id_(id),
+      noiommu_(first.is_noiommu()),
+      iommu_(first.iommu),
+      name_(fmt::format("{}{}", noiommu_ ? "noiommu-" : "", id)) {}
 
 Result<void> Group::begin_node_bind() {
   const MutexLock lock(mu_);

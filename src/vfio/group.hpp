@@ -32,15 +32,15 @@ class DeviceFile;
 
 class Group {
  public:
-  // `iommu` null: a group of one device without an IOMMU.
-  Group(u32 id, iommu::Instance* iommu);
+  // Of `first` and the devices that add() brings. Of a device without an IOMMU there is one for itself.
+  Group(u32 id, const core::PhysicalDevice& first);
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
   [[nodiscard]] u32 id() const { return id_; }
   // "N" or "noiommu-N": the node in /dev/vfio and the entry in /sys/class/vfio.
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] bool is_noiommu() const { return iommu_ == nullptr; }
+  [[nodiscard]] bool is_noiommu() const { return noiommu_; }
   [[nodiscard]] iommu::Instance* iommu() const { return iommu_; }
   // While the machine is set up.
   void add(Device& device) { devices_.push_back(&device); }
@@ -88,7 +88,8 @@ class Group {
   [[nodiscard]] AnyContainer leave_locked() IOMMUFD_REQUIRES(mu_);
 
   const u32 id_;
-  iommu::Instance* const iommu_;
+  const bool noiommu_;
+  iommu::Instance* const iommu_;  // null: noiommu
   const std::string name_;
   std::vector<Device*> devices_;
 

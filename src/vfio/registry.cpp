@@ -19,7 +19,7 @@ Result<std::reference_wrapper<Device>> Registry::add(pci::Function& function, co
   const u32 id = physical.is_noiommu() ? own_group : physical.group_id;
   auto group =
       std::ranges::find_if(groups_, [&](const auto& g) { return g->id() == id && g->iommu() == physical.iommu; });
-  if (group == groups_.end()) group = groups_.insert(group, std::make_unique<Group>(id, physical.iommu));
+  if (group == groups_.end()) group = groups_.insert(group, std::make_unique<Group>(id, physical));
   devices_.push_back(std::make_unique<Device>(number, function, physical, **group, *this));
   (*group)->add(*devices_.back());
   slots_.back().device = devices_.back().get();

@@ -266,7 +266,7 @@ TEST_F(VfioGroup, race_group_and_node_exclude_each_other) {
     for (int round = 0; round < kRounds || got[0] == 0; ++round) {
       if (!group.open(mine)) continue;
       ASSERT_TRUE(group.set_container(container, mine));
-      ASSERT_TRUE(container->set_iommu(3, mine, true));
+      ASSERT_TRUE(container->set_iommu(vfio::ContainerIommu::kType1v2, mine, true));
       Result<std::unique_ptr<vfio::DeviceFile>> file =
           group.open_device(*a.device, mine, std::make_unique<TestMemory>());
       ASSERT_TRUE(file);

@@ -42,7 +42,7 @@ struct SampleMachine {
     info.devices.push_back(d);
     info.iommufd = {{kMiscMajor, kIommufdMinor}, 10};
     info.iommus.push_back({"ivhd0", {{"amd-iommu/cap", "0\n"}, {"amd-iommu/features", "0\n"}}});
-    info.groups.push_back({5, "", "DMA", {{0xfee00000, 0xfeefffff, "msi"}}});
+    info.groups.push_back({5, "", "DMA", {{{0xfee00000, 0xfeefffff}, iommu::ReservedType::kMsi}}});
     info.noiommu.get = [this] { return noiommu; };
     info.noiommu.set = [this](bool on) { noiommu = on; };
   }
