@@ -123,8 +123,7 @@ static double one_interrupt(const struct device* d, int event) {
 static void acknowledge(const struct device* d, uint32_t index) {
   store(d, IRQ_ACK, 1);
   while (load(d, IRQ_ACK)) continue;
-  if (index == VFIO_PCI_INTX_IRQ_INDEX)
-    set_irqs(d, index, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 1, 0);
+  if (index == VFIO_PCI_INTX_IRQ_INDEX) set_irqs(d, index, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 1, 0);
 }
 
 static int arm(const struct device* d, uint32_t index) {

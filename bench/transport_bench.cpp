@@ -67,8 +67,8 @@ void starts(const Setup& setup) {
   for (const char* view : {"intercept", "mount"}) {
     const double ms = start_ms(setup, under_run(setup.product, {std::string("--paths=") + view}, {"/bin/true"}));
     row(std::string("start/added_") + view, ms - alone, "ms", "max=3");
-    const double with_device =
-        start_ms(setup, under_run(setup.product, {std::string("--paths=") + view, "-d", "edu,iommu=amd"}, {"/bin/true"}));
+    const double with_device = start_ms(
+        setup, under_run(setup.product, {std::string("--paths=") + view, "-d", "edu,iommu=amd"}, {"/bin/true"}));
     row(std::string("start/added_") + view + "_device", with_device - alone, "ms");
   }
 }

@@ -101,11 +101,11 @@ static inline struct vfio_irq_info irq_of(int device, uint32_t index) {
 static inline int set_irqs(int device, uint32_t index, uint32_t count, const int32_t* fds) {
   _Alignas(8) char buffer[sizeof(struct vfio_irq_set) + 64 * 4];
   struct vfio_irq_set* set = (struct vfio_irq_set*)buffer;
-  *set = (struct vfio_irq_set){.argsz = (uint32_t)(sizeof(*set) + count * 4),
-                               .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
-                                        (count ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
-                               .index = index,
-                               .count = count};
+  *set = (struct vfio_irq_set){
+      .argsz = (uint32_t)(sizeof(*set) + count * 4),
+      .flags = VFIO_IRQ_SET_ACTION_TRIGGER | (count ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
+      .index = index,
+      .count = count};
   if (count) memcpy(set->data, fds, count * 4);
   return ioctl(device, VFIO_DEVICE_SET_IRQS, set);
 }

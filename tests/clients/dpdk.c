@@ -44,8 +44,7 @@ static int open_container(void) {
 static void scan(const char* address) {
   static const char* const numbers[] = {"vendor", "device", "subsystem_vendor", "subsystem_device", "class"};
   char file[PATH_MAX], line[128];
-  for (size_t i = 0; i < 5; i++)
-    (void)number_of(path("/sys/bus/pci/devices/%s/%s", address, numbers[i]));
+  for (size_t i = 0; i < 5; i++) (void)number_of(path("/sys/bus/pci/devices/%s/%s", address, numbers[i]));
   snprintf(file, sizeof(file), "/sys/bus/pci/devices/%s/max_vfs", address);
   CHECK_ERR(access(file, F_OK), ENOENT); /* and so is sriov_numvfs */
   CHECK(text_of(path("/sys/bus/pci/devices/%s/numa_node", address)) != NULL);
@@ -95,8 +94,8 @@ static char* map_bars(int device) {
   for (uint32_t i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX; i++) {
     struct vfio_region_info* info = grown_region(device, i);
     if (info->size > 0 && info->flags & VFIO_REGION_INFO_FLAG_MMAP) {
-      REQUIRE(CHECK(mmap(at, info->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, device,
-                         (off_t)info->offset) == at));
+      REQUIRE(CHECK(mmap(at, info->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, device, (off_t)info->offset) ==
+                    at));
       if (i == 0) bar0 = at;
       at += (info->size + PAGE - 1) & ~(uint64_t)(PAGE - 1);
     }

@@ -198,6 +198,7 @@ static void in_grandchild(void (*check)(enum mode), enum mode mode) {
   if (child == 0) {
     const pid_t grandchild = fork();
     if (grandchild == 0) {
+      harness.failed = false;
       if (setjmp(harness.leave) == 0) check(mode);
       fflush(stdout);
       _exit(harness.failed);

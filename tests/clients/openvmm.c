@@ -54,10 +54,9 @@ TEST(OPENVMM2, "the newer way: the noiommu cdev with an IOAS, and GET_PA") {
   const uint32_t ioas = ioas_alloc(iommufd);
   NEED(attach_to(&d, ioas));
   uint8_t* memory = pages(2 * PAGE);
-  uint64_t iova, length = 0, first, second;
+  uint64_t iova, length = PAGE, first, second;
   NEED(map_va(iommufd, ioas, (uintptr_t)memory, 2 * PAGE, &iova));
   NEED(get_pa(iommufd, ioas, iova, &length, &first));
-  length = 0;
   NEED(get_pa(iommufd, ioas, iova + PAGE, &length, &second));
   enable_device(d.fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
   check_copy(d.fd, first, second, memory, memory + PAGE, PAGE);

@@ -38,9 +38,8 @@ TEST(PLUGIN1, "/dev/iommu and vfio-dev/vfioN/dev are there, with device numbers 
   CHECK(S_ISCHR(st.st_mode));
   CHECK_NE(st.st_rdev, 0);
   REQUIRE(CHECK_EQ(entries_of(device_path("vfio-dev"), names, 4), 1));
-  REQUIRE(CHECK_EQ(sscanf(text_of(path("%s/%s/dev", device_path("vfio-dev"), names[0])), "%u:%u", &ours_major,
-                          &ours_minor),
-                   2));
+  REQUIRE(CHECK_EQ(
+      sscanf(text_of(path("%s/%s/dev", device_path("vfio-dev"), names[0])), "%u:%u", &ours_major, &ours_minor), 2));
   NEED(stat(path("/dev/vfio/devices/%s", names[0]), &st));
   CHECK_EQ(st.st_rdev, makedev(ours_major, ours_minor));
 }

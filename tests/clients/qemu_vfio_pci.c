@@ -76,9 +76,9 @@ TEST(QEMU1, "realize: node and number, bind, hardware, HWPT, attach, ranges, mem
   const int request = keep(eventfd(0, EFD_CLOEXEC));
   CHECK_EQ(irq_of(d.fd, VFIO_PCI_REQ_IRQ_INDEX).count, 1);
   NEED(set_irqs(d.fd, VFIO_PCI_REQ_IRQ_INDEX, 1, &request));
-  struct vfio_device_feature probe = {.argsz = sizeof(probe),
-                                      .flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
-                                               VFIO_DEVICE_FEATURE_MIGRATION};
+  struct vfio_device_feature probe = {
+      .argsz = sizeof(probe),
+      .flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION};
   CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_FEATURE, &probe), ENOTTY);
   union {
     struct vfio_pci_hot_reset_info info;

@@ -112,20 +112,11 @@ static void allow_ioctls(const uint32_t* allowed, uint8_t num) {
 }
 
 static void use_group_filtered(void) {
-  static const uint32_t allowed[] = {VFIO_GET_API_VERSION,
-                                     VFIO_CHECK_EXTENSION,
-                                     VFIO_SET_IOMMU,
-                                     VFIO_GROUP_GET_STATUS,
-                                     VFIO_GROUP_SET_CONTAINER,
-                                     VFIO_GROUP_UNSET_CONTAINER,
-                                     VFIO_GROUP_GET_DEVICE_FD,
-                                     VFIO_DEVICE_GET_INFO,
-                                     VFIO_DEVICE_GET_REGION_INFO,
-                                     VFIO_DEVICE_GET_IRQ_INFO,
-                                     VFIO_DEVICE_SET_IRQS,
-                                     VFIO_DEVICE_RESET,
-                                     VFIO_IOMMU_MAP_DMA,
-                                     VFIO_IOMMU_UNMAP_DMA};
+  static const uint32_t allowed[] = {VFIO_GET_API_VERSION,     VFIO_CHECK_EXTENSION,     VFIO_SET_IOMMU,
+                                     VFIO_GROUP_GET_STATUS,    VFIO_GROUP_SET_CONTAINER, VFIO_GROUP_UNSET_CONTAINER,
+                                     VFIO_GROUP_GET_DEVICE_FD, VFIO_DEVICE_GET_INFO,     VFIO_DEVICE_GET_REGION_INFO,
+                                     VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_SET_IRQS,     VFIO_DEVICE_RESET,
+                                     VFIO_IOMMU_MAP_DMA,       VFIO_IOMMU_UNMAP_DMA};
   allow_ioctls(allowed, sizeof(allowed) / sizeof(allowed[0]));
   use_group();
 }
