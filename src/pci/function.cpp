@@ -200,6 +200,8 @@ void Function::follow_hardware() {
   }
 }
 
+bool Function::decodes_memory() const { return (command_.load(std::memory_order_acquire) & reg::kCommandMemory) != 0; }
+
 bool Function::decodes(u32 bar) const {
   const u16 bit = spec_.bars[bar].kind == BarKind::kIo ? reg::kCommandIo : reg::kCommandMemory;
   return (command_.load(std::memory_order_acquire) & bit) != 0;

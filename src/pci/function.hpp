@@ -63,6 +63,11 @@ class Function final : private InterruptPort {
   void disable_msi() IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
+  // The function answers accesses to its memory BARs.
+  [[nodiscard]] bool decodes_memory() const;
+  // Where the BAR is on the bus; 0 where there is none.
+  [[nodiscard]] u64 bar_base(u32 bar) const { return placement_.bar_base[bar]; }
+
   [[nodiscard]] DeviceModel& model() { return *model_; }
   PollOutcome poll() { return model_->poll(); }
 

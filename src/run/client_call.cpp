@@ -136,7 +136,7 @@ Result<Ref<ioctl::File>> ClientCall::resolve(int fd) {
 }
 
 Result<int> ClientCall::install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) {
-  Result<Ref<OpenFile>> open = OpenFile::make_anonymous(name);
+  Result<Ref<OpenFile>> open = OpenFile::make_anonymous(name, file->size());
   if (!open) {
     file->release();
     return Err(open.error());

@@ -82,19 +82,11 @@ Answer transfer_vector(ClientCall& call, OpenFile& file, const Transfer& t, u64 
 }
 
 Answer seek(OpenFile& file, u64 offset, int whence) {
-  if (!file.file().seekable()) return Answer::fail(Errno::kSPipe);
-  s64 base = 0;
-  switch (whence) {
-    case SEEK_SET: break;
-    case SEEK_CUR: base = static_cast<s64>(file.position.load(std::memory_order_relaxed)); break;
-    case SEEK_END: base = file.attributes().st_size; break;
-    default: return Answer::fail(Errno::kInval);
-  }
-  s64 to = 0;
-  if (__builtin_add_overflow(base, static_cast<s64>(offset), &to)) return Answer::fail(Errno::kOverflow);
-  if (to < 0) return Answer::fail(Errno::kInval);
-  file.position.store(static_cast<u64>(to), std::memory_order_relaxed);
-  return Answer::of(to);
+  const Result<u64> to =
+      file.file().seek({static_cast<s64>(offset), whence, file.position.load(std::memory_order_relaxed),
+                        static_cast<u64>(file.attributes().st_size)});
+  if (to) file.position.store(*to, std::memory_order_relaxed);
+  return Answer::from(to);
 }
 
 // Our rules first; the kernel then maps the memfd at that offset. What it checks itself (address, limits) stays its own.
