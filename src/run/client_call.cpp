@@ -164,6 +164,12 @@ Result<int> ClientCall::install_again(const ioctl::File& file, ioctl::CloseOnExe
                 {"name", 0, "the device is open, and its descriptor is not the caller's", "vfio-device 18"});
 }
 
+u64 ClientCall::seen_page_size(const Fd& file) {
+  struct stat st{};
+  if (runtime_.huge == nullptr || ::fstat(file.get(), &st) != 0) return kPageSize;
+  return runtime_.huge->page_size(st.st_dev, st.st_ino);
+}
+
 std::string ClientCall::describe() {
   Result<std::string> comm = sys::read_file(fmt::format("/proc/{}/comm", scope_.tid()));
   if (comm && comm->ends_with('\n')) comm->pop_back();

@@ -15,6 +15,7 @@
 #include "base/explain.hpp"
 #include "run/attributes.hpp"
 #include "run/explain.hpp"
+#include "run/huge_calls.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -185,15 +186,25 @@ Answer handle_file_call(const Runtime& runtime, CallScope& scope) {
   return with_file(runtime, scope, fd, [&](ClientCall& call, OpenFile& file) { return dispatch(runtime, call, file); });
 }
 
-Answer handle_fstat(const Runtime& runtime, CallScope& scope, int fd, u64 stat_at) {
+namespace {
+
+template <class Put>
+Answer stat_file(const Runtime& runtime, CallScope& scope, int fd, Put&& put) {
+  if (runtime.huge != nullptr) {
+    if (const std::optional<struct stat> huge = stat_huge_file(runtime, scope, fd)) return Answer::from(put(*huge));
+  }
   return with_file(runtime, scope, fd,
-                   [&](ClientCall&, OpenFile& file) { return Answer::from(scope.put(stat_at, file.attributes())); });
+                   [&](ClientCall&, OpenFile& file) { return Answer::from(put(file.attributes())); });
+}
+
+}  // namespace
+
+Answer handle_fstat(const Runtime& runtime, CallScope& scope, int fd, u64 stat_at) {
+  return stat_file(runtime, scope, fd, [&](const struct stat& st) { return scope.put(stat_at, st); });
 }
 
 Answer handle_fstatx(const Runtime& runtime, CallScope& scope, int fd, u64 statx_at) {
-  return with_file(runtime, scope, fd, [&](ClientCall&, OpenFile& file) {
-    return Answer::from(scope.put(statx_at, statx_of(file.attributes())));
-  });
+  return stat_file(runtime, scope, fd, [&](const struct stat& st) { return scope.put(statx_at, statx_of(st)); });
 }
 
 }  // namespace iommufd::run

@@ -60,8 +60,7 @@ TEST(MM01, "two mappings, by the descriptor and by its duplicate, show the same 
   const struct edu e = opened(open_iommufd());
   struct edu twin = e;
   twin.dev.fd = keep(dup(e.dev.fd));
-  volatile uint32_t *a = map(&e, 0, BAR_SIZE, PROT_READ | PROT_WRITE),
-                    *b = map(&twin, 0, PAGE, PROT_READ | PROT_WRITE);
+  volatile uint32_t *a = map(&e, 0, BAR_SIZE, PROT_READ | PROT_WRITE), *b = map(&twin, 0, PAGE, PROT_READ | PROT_WRITE);
   CHECK_EQ(a[0], ID);
   CHECK_EQ(b[0], ID);
   CHECK(alive(a, b, 0x1111));
@@ -75,7 +74,8 @@ TEST(MM01, "two mappings, by the descriptor and by its duplicate, show the same 
 
 TEST(MM02, "registers and the rest apart, the rest for stores alone; at any page of the BAR, not past its end") {
   const struct edu e = opened(open_iommufd());
-  volatile uint32_t *head = map(&e, 0, PAGE, PROT_READ | PROT_WRITE), *rest = map(&e, PAGE, BAR_SIZE - PAGE, PROT_WRITE);
+  volatile uint32_t *head = map(&e, 0, PAGE, PROT_READ | PROT_WRITE),
+                    *rest = map(&e, PAGE, BAR_SIZE - PAGE, PROT_WRITE);
   CHECK(alive(head, head, 1));
   rest[0] = 1;
   rest[(BAR_SIZE - PAGE) / 4 - 1] = 1;
