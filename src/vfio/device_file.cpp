@@ -93,7 +93,7 @@ Result<void> DeviceFile::start(Ref<core::Context> ctx) {
     function().finish_disable();
   });
   IOMMUFD_TRY(attach_bars());
-  device_.dma_bufs().follow_decoding();
+  device_.dma_bufs().follow_config();
   device_.set_bound(core_);
   enabled.commit();
   binding.commit();
@@ -238,13 +238,14 @@ Result<void> DeviceFile::Busy::read(const Window& window, std::span<std::byte> o
   if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {
     return reject(Errno::kIo, {"power", 0, "the device is in low power", "vfio-device 9"});
   }
+  if (window.region == kRomRegion) return file_->function().rom_read(window.offset, out);
   return file_->function().bar_read(window.region, window.offset, out);
 }
 
 Result<void> DeviceFile::Busy::write(const Window& window, std::span<const std::byte> in) {
   if (window.region == kConfigRegion) {
     file_->function().config_write(static_cast<u32>(window.offset), in);
-    file_->device_.dma_bufs().follow_decoding();
+    file_->device_.dma_bufs().follow_config();
     return {};
   }
   if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {

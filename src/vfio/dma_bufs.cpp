@@ -79,13 +79,18 @@ Result<Ref<BarBuffer>> DmaBufs::create(u32 bar, std::span<const BarRange> ranges
 }
 
 void DmaBufs::tell_buffers_locked() {
-  const bool answers = power_ == Power::kOn && resets_ == 0 && function_.decodes_memory();
-  const Revoked now = answers ? Revoked::kNo : Revoked::kYes;
+  const u64 resets = function_.resets();
+  if (std::exchange(resets_seen_, resets) != resets) tell_buffers_locked(Revoked::kYes);
+  const bool answers = power_ == Power::kOn && resetting_ == 0 && function_.decodes_memory();
+  tell_buffers_locked(answers ? Revoked::kNo : Revoked::kYes);
+}
+
+void DmaBufs::tell_buffers_locked(Revoked now) {
   if (std::exchange(told_, now) == now) return;
   for (const Ref<BarBuffer>& buffer : buffers_) buffer->revoke(now);
 }
 
-void DmaBufs::follow_decoding() {
+void DmaBufs::follow_config() {
   const MutexLock lock(mu_);
   tell_buffers_locked();
 }
@@ -98,13 +103,13 @@ void DmaBufs::set_power(Power power) {
 
 void DmaBufs::begin_reset() {
   const MutexLock lock(mu_);
-  ++resets_;
+  ++resetting_;
   tell_buffers_locked();
 }
 
 void DmaBufs::end_reset() {
   const MutexLock lock(mu_);
-  --resets_;
+  --resetting_;
   tell_buffers_locked();
 }
 

@@ -64,8 +64,8 @@ class DmaBufs {
   // are ranges.
   Result<Ref<BarBuffer>> create(u32 bar, std::span<const BarRange> ranges) IOMMUFD_EXCLUDES(mu_);
 
-  // Config space was written: decoding may have changed.
-  void follow_decoding() IOMMUFD_EXCLUDES(mu_);
+  // Config space was written: decoding may have changed, or the function was reset.
+  void follow_config() IOMMUFD_EXCLUDES(mu_);
   void set_power(Power power) IOMMUFD_EXCLUDES(mu_);
   void begin_reset() IOMMUFD_EXCLUDES(mu_);
   void end_reset() IOMMUFD_EXCLUDES(mu_);
@@ -75,11 +75,13 @@ class DmaBufs {
  private:
   // Compares what is the case with what the buffers were told.
   void tell_buffers_locked() IOMMUFD_REQUIRES(mu_);
+  void tell_buffers_locked(mem::RevocableSpace::Revoked now) IOMMUFD_REQUIRES(mu_);
 
   pci::Function& function_;
   Mutex mu_{LockRank::kVfioDevice};
   Power power_ IOMMUFD_GUARDED_BY(mu_) = Power::kOn;
-  u32 resets_ IOMMUFD_GUARDED_BY(mu_) = 0;  // under way
+  u32 resetting_ IOMMUFD_GUARDED_BY(mu_) = 0;    // begin_reset() without end_reset()
+  u64 resets_seen_ IOMMUFD_GUARDED_BY(mu_) = 0;  // of the function's
   mem::RevocableSpace::Revoked told_ IOMMUFD_GUARDED_BY(mu_) = mem::RevocableSpace::Revoked::kNo;
   std::vector<Ref<BarBuffer>> buffers_ IOMMUFD_GUARDED_BY(mu_);  // some may be nobody else's any more
 };

@@ -324,6 +324,35 @@ TEST(DB23n, "noiommu: taken back in low power") { revoked(NOIOMMU, sleep_now, wa
 TEST(DB24, "IOMMU: taken back by a reset") { revoked(BEHIND_IOMMU, reset_now, nothing); }
 TEST(DB24n, "noiommu: taken back by a reset") { revoked(NOIOMMU, reset_now, nothing); }
 
+/* Where a capability starts; leaves the test when the device has none. */
+static unsigned capability_of(const struct edu* e, unsigned id) {
+  uint8_t config[256];
+  REQUIRE(CHECK_EQ(pread(e->dev.fd, config, sizeof(config), (off_t)e->config), sizeof(config)));
+  for (unsigned at = config[PCI_CAPABILITY_LIST]; at != 0; at = config[at + 1])
+    if (config[at] == id) return at;
+  SKIP("the device lacks the capability");
+}
+
+static void set_field(const struct edu* e, unsigned at, uint16_t value) {
+  CHECK_EQ(pwrite(e->dev.fd, &value, 2, (off_t)(e->config + at)), 2);
+}
+static void to_d3hot(const struct edu* e) {
+  set_field(e, capability_of(e, PCI_CAP_ID_PM) + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+}
+static void to_d0(const struct edu* e) {
+  set_field(e, capability_of(e, PCI_CAP_ID_PM) + PCI_PM_CTRL, 0);
+  set_command(e, PCI_COMMAND_MEMORY, 0);
+}
+static void level_reset(const struct edu* e) {
+  set_field(e, capability_of(e, PCI_CAP_ID_EXP) + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
+  set_command(e, PCI_COMMAND_MEMORY, 0);
+}
+
+TEST(DB30, "taken back in D3hot") { revoked(BEHIND_IOMMU, to_d3hot, to_d0); }
+TEST(DB31, "taken back by a function level reset, asked for in config space") {
+  revoked(BEHIND_IOMMU, level_reset, nothing);
+}
+
 TEST(DB25, "a write that turns nothing off leaves mappings alone") {
   struct pair p = set_up(BEHIND_IOMMU);
   set_command(&p.exporter, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MASTER);
