@@ -265,9 +265,7 @@ void Function::follow_messages() {
   messages_.store(now, std::memory_order_release);
 }
 
-bool Function::decodes_memory() const {
-  return (decoding_.load(std::memory_order_acquire) & reg::kCommandMemory) != 0;
-}
+bool Function::decodes_memory() const { return (decoding_.load(std::memory_order_acquire) & reg::kCommandMemory) != 0; }
 
 void Function::show_live_registers() {
   hardware_.set_line(line());
