@@ -73,6 +73,9 @@ class Function final : private InterruptPort {
   void mask_msix(u32 vector, Masked masked);
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
+  // After SET_IRQS. No lock is held.
+  void interrupts_set() { model_->interrupts_set(); }
+
   // How often it has been reset, on whose wish soever.
   [[nodiscard]] u64 resets() const { return resets_.load(std::memory_order_acquire); }
   // The function answers accesses to its memory BARs.
