@@ -93,7 +93,7 @@ Result<u64> map_in_room(StoppedCaller& client, const MapRequest& r, u64 fd) {
   Rollback release{[&] { (void)client.call(SYS_munmap, {room, reserved, 0, 0, 0, 0}); }};
   const u64 at = round_up(room);
   const u64 end = at + r.length;
-  IOMMUFD_TRY(client.call(SYS_mmap, {at, r.length, r.prot, r.flags | MAP_FIXED | kPassingMapFlag, fd, r.offset}));
+  (void)IOMMUFD_TRY(client.call(SYS_mmap, {at, r.length, r.prot, r.flags | MAP_FIXED | kPassingMapFlag, fd, r.offset}));
   release.commit();
   if (at != room) (void)client.call(SYS_munmap, {room, at - room, 0, 0, 0, 0});
   if (end != room + reserved) (void)client.call(SYS_munmap, {end, room + reserved - end, 0, 0, 0, 0});
