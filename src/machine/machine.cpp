@@ -41,13 +41,17 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   const std::vector<u32> groups = assign_groups(spec.devices);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
     if (const auto added = machine->add(spec.devices[i], groups[i]); !added) return std::unexpected(added.error());
+  machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
   return machine;
 }
 
 Machine::Machine(const MachineSpec& spec, Log log)
-    : noiommu_(spec.noiommu), container_(spec.container), log_(std::move(log)) {}
+    : noiommu_(spec.noiommu == NoiommuMode::kOn),
+      container_(spec.container),
+      log_(std::move(log)),
+      drivers_(registry_, [this] { return unsafe_noiommu(); }, log_) {}
 
 Machine::~Machine() = default;
 
@@ -101,21 +105,7 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
       placement, blueprint->spec, *device->port,
       [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint->make);
 
-  const Result<std::reference_wrapper<vfio::Device>> probed =
-      registry_.add(*device->function, device->physical,
-                    noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, group);
-  if (probed) {
-    device->vfio = &probed->get();
-    if (device->vfio->is_noiommu()) {
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu cdev", name));
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu group on device", name));
-    }
-  } else {
-    log_(
-        fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-                    "add --enable-unsafe-noiommu-mode to use it without one",
-                    name, static_cast<int>(probed.error())));
-  }
+  drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));
   return {};
 }

@@ -27,6 +27,8 @@ namespace {
 
 constexpr const char* kFailNth = "fail-nth";
 constexpr const char* kPagemap = "pagemap";
+constexpr const char* kStatus = "status";
+constexpr std::array<std::string_view, 3> kNamesInProc{kFailNth, kPagemap, kStatus};
 
 std::string_view last_name(std::string_view path) {
   while (!path.empty() && path.back() == '/') path.remove_suffix(1);
@@ -84,19 +86,7 @@ std::string proc_link(const CallScope& scope, int dirfd) {
 }  // namespace
 
 PathCalls::PathCalls(const Runtime& runtime)
-    : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {
-  names_.insert("status");  // own_status()
-  names_.insert(kPagemap);
-  if (runtime.service.faults() != nullptr) names_.insert(kFailNth);
-  collect_names(runtime.service.tree().root());
-}
-
-void PathCalls::collect_names(const Node& directory) {
-  for (const auto& [name, node] : directory.children()) {
-    names_.insert(name);
-    if (node->kind() == NodeKind::kDirectory) collect_names(*node);
-  }
-}
+    : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {}
 
 Answer PathCalls::handle(CallScope& scope) {
   const Result<Request> request = decode(scope);
@@ -110,14 +100,15 @@ Answer PathCalls::handle(CallScope& scope) {
     if (request->op == Op::kStatx) return handle_fstatx(runtime_, scope, request->dirfd, request->out_at);
     return Answer::go_on();
   }
-  const std::optional<Place> where = place(scope, *request, *path);
+  const LiveTree::Snapshot tree = runtime_.service.tree().now();
+  const std::optional<Place> where = place(scope, *tree, *request, *path);
   if (!where) return Answer::go_on();
   if (std::optional<Answer> a = own_descriptor(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_pagemap(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_fail_nth(scope, *request, where->path)) return *a;
 
-  const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
+  const Lookup found = tree->lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
   const bool native = where->native && found.outcome != Lookup::Outcome::kElsewhere;
   const std::string& path_here = found.path.empty() ? where->path : found.path;
   switch (found.outcome) {
@@ -130,7 +121,7 @@ Answer PathCalls::handle(CallScope& scope) {
   }
   if (runtime_.view.passes_through(found)) return native ? Answer::go_on() : do_here(scope, *request, path_here);
   if (!scope.is_valid()) return Answer::go_on();
-  return answer(scope, *request, found);
+  return answer(scope, *request, tree, found);
 }
 
 Result<PathCalls::Request> PathCalls::decode(const CallScope& scope) {
@@ -235,10 +226,12 @@ Result<std::string_view> PathCalls::read_path(const CallScope& scope, u64 at, st
   return Err(Errno::kNameTooLong);
 }
 
-std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const Request& request,
+std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const PathTree& tree, const Request& request,
                                                  std::string_view path) const {
   if (path.front() == '/') return Place{std::string(path), true};
-  const bool named_like_ours = names_.contains(last_name(path)) || path.find("..") != std::string_view::npos;
+  const std::string_view name = last_name(path);
+  const bool named_like_ours = tree.has_name(name) || std::ranges::find(kNamesInProc, name) != kNamesInProc.end() ||
+                               path.find("..") != std::string_view::npos;
   const bool maybe_mirror = mirror_in_use_.load(std::memory_order_relaxed);
   if (!named_like_ours && !maybe_mirror) return {};
   const std::string link = proc_link(scope, request.dirfd);
@@ -254,8 +247,9 @@ std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const R
   return Place{join(*directory, path), true};
 }
 
-Answer PathCalls::answer(CallScope& scope, const Request& request, const Lookup& found) {
-  if (request.op == Op::kOpen) return open(scope, request, found);
+Answer PathCalls::answer(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree,
+                         const Lookup& found) {
+  if (request.op == Op::kOpen) return open(scope, request, tree, found);
   if (request.op == Op::kReadlink) {
     if (static_cast<int>(request.out_size) <= 0 || found.node->kind() != NodeKind::kSymlink)
       return Answer::fail(Errno::kInval);
@@ -269,12 +263,12 @@ Answer PathCalls::answer(CallScope& scope, const Request& request, const Lookup&
   return put_stat(scope, request, *st);
 }
 
-Answer PathCalls::open(CallScope& scope, const Request& request, const Lookup& found) {
+Answer PathCalls::open(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found) {
   if (found.node->kind() == NodeKind::kSymlink) return Answer::fail(Errno::kLoop);  // O_NOFOLLOW
   if (found.node->kind() == NodeKind::kDirectory) return open_directory(scope, request, found);
   const Result<struct stat> st = runtime_.view.stat(found);
   if (!st) return Answer::fail(st.error());
-  return open_node(runtime_, scope, *found.node, found.path, *st, request.flags);
+  return open_node(runtime_, scope, NodeRef(tree, found.node), found.path, *st, request.flags);
 }
 
 Answer PathCalls::open_directory(CallScope& scope, const Request& request, const Lookup& found) {
@@ -345,7 +339,7 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
     case Op::kOpen:
       if (!request.follow) return {};
       if (file.node() == nullptr) return Answer::fail(Errno::kNxio);
-      return open_node(runtime_, scope, *file.node(), file.path(), file.attributes(), request.flags);
+      return open_node(runtime_, scope, file.node(), file.path(), file.attributes(), request.flags);
     case Op::kStat:
     case Op::kStatx:
       if (!request.follow) return {};
@@ -360,7 +354,7 @@ std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request&
 
 std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& request, std::string_view path) {
   if (request.op != Op::kOpen || runtime_.files.empty()) return {};
-  const std::optional<ProcPath> status = parse_proc_path(path, "status");
+  const std::optional<ProcPath> status = parse_proc_path(path, kStatus);
   if (!status || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
   Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
   if (!call) return {};
@@ -376,7 +370,7 @@ std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& req
   text.read = [process, real, pin = runtime_.options.pin](Reader) {
     return add_pins(sys::read_file(real).value_or(std::string()), *process, pin);
   };
-  text.write = [](std::string_view, u64) -> Result<u64> { return Err(Errno::kBadf); };
+  text.write = [](const Write&) -> Result<u64> { return Err(Errno::kBadf); };
   return open_text(runtime_, *call, text, request.flags);
 }
 
@@ -409,9 +403,9 @@ std::optional<Answer> PathCalls::own_fail_nth(CallScope& scope, const Request& r
   text.attributes.st_nlink = 1;
   text.attributes.st_blksize = static_cast<blksize_t>(kPageSize);
   text.read = [faults, tid](Reader) { return faults->show(tid); };
-  text.write = [faults, tid](std::string_view data, u64) -> Result<u64> {
-    IOMMUFD_TRY(faults->store(tid, data));
-    return data.size();
+  text.write = [faults, tid](const Write& w) -> Result<u64> {
+    IOMMUFD_TRY(faults->store(tid, w.data));
+    return w.data.size();
   };
   text.closed = [faults, tid] { faults->finish(tid); };
   return open_text(runtime_, *call, text, request.flags);

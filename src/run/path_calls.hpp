@@ -8,9 +8,8 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
+#include <optional>
 #include <string>
-#include <unordered_set>
 
 #include "run/answer.hpp"
 #include "run/client_call.hpp"
@@ -42,19 +41,16 @@ class PathCalls {
     std::string path;
     bool native = true;
   };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
-  };
 
-  void collect_names(const Node& directory);
   static Result<Request> decode(const CallScope& scope);
   static Result<std::string_view> read_path(const CallScope& scope, u64 at, std::span<char> buf);
   // Nothing when the path cannot be ours.
-  std::optional<Place> place(const CallScope& scope, const Request& request, std::string_view path) const;
+  std::optional<Place> place(const CallScope& scope, const PathTree& tree, const Request& request,
+                             std::string_view path) const;
 
-  Answer answer(CallScope& scope, const Request& request, const Lookup& found);
-  Answer open(CallScope& scope, const Request& request, const Lookup& found);
+  // `found` is of `tree`.
+  Answer answer(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found);
+  Answer open(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found);
   Answer open_directory(CallScope& scope, const Request& request, const Lookup& found);
   Answer error(CallScope& scope, const Request& request, const Lookup& missing) const;
   // The call on a file of the machine, done by the server.
@@ -73,7 +69,6 @@ class PathCalls {
   static Answer put_link(const CallScope& scope, const Request& request, std::string_view target);
 
   const Runtime& runtime_;
-  std::unordered_set<std::string, Hash, std::equal_to<>> names_;  // of all nodes
   std::atomic<bool> mirror_in_use_;  // a directory of the mirror may be a client's cwd or descriptor
 };
 
