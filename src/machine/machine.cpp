@@ -25,6 +25,15 @@ namespace {
 constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
 constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
 
+void identify(pci::FunctionSpec& function, const Identity& identity) {
+  function.vendor = identity.vendor.value_or(function.vendor);
+  function.device = identity.device.value_or(function.device);
+  function.subsystem_vendor = identity.subsystem_vendor.value_or(function.subsystem_vendor);
+  function.subsystem_device = identity.subsystem_device.value_or(function.subsystem_device);
+  function.class_code = identity.class_code.value_or(function.class_code);
+  function.revision = identity.revision.value_or(function.revision);
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec, Log log) {
@@ -67,8 +76,9 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
   const models::Kind* kind = models::find(spec.model);
   if (kind == nullptr)
     return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
-  const models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
+  models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
   if (!blueprint) return std::unexpected(blueprint.error().text);
+  identify(blueprint->spec, spec.identity);
 
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
