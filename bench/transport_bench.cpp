@@ -4,19 +4,15 @@
 // alternate, so that a change of the machine's speed meets all of them. Prints ROW lines (see tools/bench).
 //
 //   transport_bench [--quick]      IOMMUFD_BUILD_DIR: the build tree (default: the directory above this program's)
-#include <spawn.h>
-
-#include <filesystem>
-#include <map>
-#include <sstream>
 #include <string>
+#include <vector>
 
 #include "bench/bare_transport.hpp"
+#include "bench/transport_runs.hpp"
 
 namespace {
 
-using Figures = std::map<std::string, double>;
-using Command = std::vector<std::string>;
+using namespace runs;
 
 struct Setup {
   std::string product;  // the command
@@ -27,63 +23,6 @@ struct Setup {
   int starts = 15;       // programs per round
 };
 
-void row(const std::string& name, double value, const char* unit, const char* keys = "") {
-  std::printf("ROW %s %.3f %s %s\n", name.c_str(), value, unit, keys);
-  std::fflush(stdout);
-}
-
-enum class Output { kRead, kDropped };
-
-// Runs a command to its end; `text` is what it printed. Exits when the command fails.
-std::string run(const Command& command, Output output) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) bare::fail("pipe");
-  std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (output == Output::kRead)
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  else
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  pid_t pid = -1;
-  if (::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ) != 0) bare::fail(argv[0]);
-  posix_spawn_file_actions_destroy(&actions);
-  ::close(ends[1]);
-  std::string text;
-  std::array<char, 4096> buffer{};
-  if (output == Output::kRead)
-    for (ssize_t n = 0; (n = ::read(ends[0], buffer.data(), buffer.size())) > 0;)
-      text.append(buffer.data(), static_cast<std::size_t>(n));
-  ::close(ends[0]);
-  int status = 0;
-  if (::waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    std::fprintf(stderr, "transport_bench: failed (status %#x):", static_cast<unsigned>(status));
-    for (const std::string& word : command) std::fprintf(stderr, " %s", word.c_str());
-    std::fprintf(stderr, "\n");
-    std::exit(1);
-  }
-  return text;
-}
-
-Figures figures(const std::string& text) {
-  Figures out;
-  std::istringstream lines(text);
-  std::string name;
-  double value = 0;
-  while (lines >> name >> value) out[name] = value;
-  return out;
-}
-
-Command under_run(const Setup& setup, const std::vector<std::string>& options, const Command& program) {
-  Command out{setup.product, "run"};
-  out.insert(out.end(), options.begin(), options.end());
-  out.emplace_back("--");
-  out.insert(out.end(), program.begin(), program.end());
-  return out;
-}
-
 void requests(const Setup& setup) {
   const bare::Floor floor = bare::measure(setup.requests);
   row("bare/notify_echo", floor.echo, "ns");
@@ -93,7 +32,7 @@ void requests(const Setup& setup) {
   row("bare/sum", floor.sum(), "ns");
   row("bare/whole_request", floor.whole, "ns", "vs=bare/sum");
   const Command program{setup.client, "iommu", std::to_string(setup.requests), "0000:01:00.0"};
-  Figures got = figures(run(under_run(setup, {"-d", "edu,iommu=amd"}, program), Output::kRead));
+  Figures got = figures(run(under_run(setup.product, {"-d", "edu,iommu=amd"}, program), Output::kRead));
   row("run/ioctl_40b", got["ioctl_40b"], "ns", "vs=bare/sum max_ratio=1.25");
   row("run/map_unmap_4k", got["map_unmap_4k"], "ns", "vs=bare/sum");
   row("run/config_read_4b", got["config_read_4b"], "ns", "vs=bare/sum");
@@ -102,7 +41,7 @@ void requests(const Setup& setup) {
 void foreign_calls(const Setup& setup) {
   const Command program{setup.client, "native", std::to_string(setup.natives)};
   const Figures without = figures(run(program, Output::kRead));
-  const Figures with = figures(run(under_run(setup, {}, program), Output::kRead));
+  const Figures with = figures(run(under_run(setup.product, {}, program), Output::kRead));
   const Command filtered{setup.client, "filtered", std::to_string(setup.natives)};
   row("bare/filter_mmap_munmap", figures(run(filtered, Output::kRead)).at("mmap_munmap") - without.at("mmap_munmap"),
       "ns");
@@ -126,10 +65,10 @@ void starts(const Setup& setup) {
   const double alone = start_ms(setup, {"/bin/true"});
   row("start/bare_true", alone, "ms");
   for (const char* view : {"intercept", "mount"}) {
-    const double ms = start_ms(setup, under_run(setup, {std::string("--paths=") + view}, {"/bin/true"}));
+    const double ms = start_ms(setup, under_run(setup.product, {std::string("--paths=") + view}, {"/bin/true"}));
     row(std::string("start/added_") + view, ms - alone, "ms", "max=3");
-    const double with_device =
-        start_ms(setup, under_run(setup, {std::string("--paths=") + view, "-d", "edu,iommu=amd"}, {"/bin/true"}));
+    const double with_device = start_ms(
+        setup, under_run(setup.product, {std::string("--paths=") + view, "-d", "edu,iommu=amd"}, {"/bin/true"}));
     row(std::string("start/added_") + view + "_device", with_device - alone, "ms");
   }
 }
@@ -137,9 +76,7 @@ void starts(const Setup& setup) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* tree = std::getenv("IOMMUFD_BUILD_DIR");
-  const std::filesystem::path build =
-      tree != nullptr ? tree : std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path();
+  const std::filesystem::path build = build_tree();
   Setup setup{.product = build / "iommufd-user", .client = build / "bench" / "transport_client"};
   if (argc > 1 && std::string(argv[1]) == "--quick") {
     setup.rounds = 2;

@@ -98,7 +98,7 @@ void Poller::run() {
     if (outcome.watching) {
       const auto next_look = now + pause;
       if (!until || next_look < *until) until = next_look;
-      pause = std::min(pause * 2, kLongestSleep);
+      pause = std::min(pause * 2, now - last_activity < kIdleAfter ? kLongestSleep : kIdleSleep);
     }
     sleep(until);
   }

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -151,17 +152,17 @@ Result<int> ClientCall::install_mapped(const MakeFile& make, const char* name, i
   return give_file(runtime_, *this, open, run_flag(close_on_exec));
 }
 
-// We keep no description of what the client has: the client's own is looked for and shared.
+// We keep no description of what clients have: one of theirs is looked for and shared, first among the caller's own.
 Result<int> ClientCall::install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) {
   const Ref<OpenFile> open = runtime_.files.find(file);
-  if (open) {
-    const Result<int> number = find_descriptor(scope_.tid(), open->device(), open->inode());
-    const Result<Identified> found = number ? identify(*number) : Err(number.error());
-    if (found && found->ours.get() == open.get() && found->duplicate.get() >= 0)
-      return give_descriptor(runtime_, *this, found->duplicate.get(), run_flag(close_on_exec));
+  if (!open) return Err(Errno::kBusy);
+  std::vector<Ref<ClientProcess>> processes = runtime_.processes.processes();
+  std::ranges::partition(processes, [this](const auto& process) { return process.get() == &task_->process(); });
+  for (const Ref<ClientProcess>& process : processes) {
+    if (const Result<Fd> found = find_description(*process, open->device(), open->inode()))
+      return give_descriptor(runtime_, *this, found->get(), run_flag(close_on_exec));
   }
-  return reject(Errno::kBusy,
-                {"name", 0, "the device is open, and its descriptor is not the caller's", "vfio-device 18"});
+  return reject(Errno::kBusy, {"name", 0, "the device is open, and no program has its descriptor", "vfio-device 18"});
 }
 
 std::string ClientCall::describe() {

@@ -173,12 +173,10 @@ Ref<ClientProcess> ProcessTable::find_process(pid_t tgid) {
   return it != processes_.end() && pidfd::exists(it->second->pidfd()->get()) ? it->second : nullptr;
 }
 
-std::vector<Ref<ClientProcess>> ProcessTable::others(const ClientProcess& process) {
+std::vector<Ref<ClientProcess>> ProcessTable::processes() {
   std::vector<Ref<ClientProcess>> all;
   const MutexLock lock(mu_);
-  for (const auto& [tgid, p] : processes_) {
-    if (p.get() != &process) all.push_back(p);
-  }
+  for (const auto& [tgid, process] : processes_) all.push_back(process);
   return all;
 }
 
@@ -230,8 +228,8 @@ Result<Ref<ProcessMemory>> ProcessTable::resolve_memory(const CallScope& call, C
     old = process.memory_;
     old_mark = process.memory_mark_;
   }
-  for (const Ref<ClientProcess>& other : others(process)) {
-    if (!same_memory(call.tid(), other->tgid())) continue;
+  for (const Ref<ClientProcess>& other : processes()) {
+    if (other.get() == &process || !same_memory(call.tid(), other->tgid())) continue;
     const MutexLock lock(other->memory_mu_);
     if (other->memory_is_current_) return other->memory_;
   }

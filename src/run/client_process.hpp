@@ -105,6 +105,8 @@ class ProcessTable {
 
   // The thread group `tgid`, if it is one that we know. Null otherwise.
   Ref<ClientProcess> find_process(pid_t tgid) IOMMUFD_EXCLUDES(mu_);
+  // All that we know; some may have ended.
+  std::vector<Ref<ClientProcess>> processes() IOMMUFD_EXCLUDES(mu_);
 
   // The memory that the caller runs in; tells `call`. Errors: kSrch, kAcces, kPerm.
   Result<Ref<ProcessMemory>> memory(CallScope& call, Task& task) IOMMUFD_EXCLUDES(mu_);
@@ -117,7 +119,6 @@ class ProcessTable {
   void sweep() IOMMUFD_EXCLUDES(mu_);
   Result<Ref<Task>> make(const CallScope& call);
   Ref<ClientProcess> process_of(pid_t tgid, std::shared_ptr<const Fd> pidfd, uid_t uid) IOMMUFD_EXCLUDES(mu_);
-  std::vector<Ref<ClientProcess>> others(const ClientProcess& process) IOMMUFD_EXCLUDES(mu_);
   Result<Ref<ProcessMemory>> resolve_memory(const CallScope& call, ClientProcess& process);
 
   const MemlockPolicy memlock_;

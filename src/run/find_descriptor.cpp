@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/sys.hpp"
+#include "run/pidfd.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -16,6 +17,10 @@ namespace {
 struct CloseDirectory {
   void operator()(DIR* d) const { ::closedir(d); }
 };
+
+bool leads_to(const struct stat& st, dev_t device, ino_t inode) {
+  return S_ISREG(st.st_mode) && st.st_ino == inode && st.st_dev == device;
+}
 
 }  // namespace
 
@@ -25,9 +30,18 @@ Result<int> find_descriptor(pid_t tid, dev_t device, ino_t inode) {
   while (const dirent* entry = ::readdir(directory.get())) {
     struct stat st{};
     if (entry->d_name[0] == '.' || ::fstatat(::dirfd(directory.get()), entry->d_name, &st, 0) != 0) continue;
-    if (S_ISREG(st.st_mode) && st.st_ino == inode && st.st_dev == device) return std::atoi(entry->d_name);
+    if (leads_to(st, device, inode)) return std::atoi(entry->d_name);
   }
   return Err(Errno::kNoEnt);
+}
+
+Result<Fd> find_description(const ClientProcess& process, dev_t device, ino_t inode) {
+  const int number = IOMMUFD_TRY(find_descriptor(process.tgid(), device, inode));
+  Fd found = IOMMUFD_TRY(pidfd::get_descriptor(process.pidfd()->get(), number));
+  struct stat st{};
+  IOMMUFD_TRY(sys::ok(::fstat(found.get(), &st)));
+  if (!leads_to(st, device, inode)) return Err(Errno::kNoEnt);
+  return found;
 }
 
 }  // namespace iommufd::run
