@@ -77,7 +77,7 @@ TEST_F(VfioRegistration, an_open_that_failed_leaves_no_use) {
   unregister(a);
 }
 
-TEST_F(VfioRegistration, the_request_eventfd_asks_for_the_device) {
+TEST_F(VfioRegistration, without_a_request_eventfd_nobody_can_be_asked) {
   Slot& a = add(Kind::kAmd, {0, 1, 0, 0});
   open_and_bind(a);
   EXPECT_FALSE(a.device->interrupts().request_release());
