@@ -86,7 +86,8 @@ Result<void> VfioDeviceFile::hot_reset(Call& call, Busy& device, UserVa arg) {
   if (cmd.count != 0) groups = IOMMUFD_TRY(shown_groups(call, advance(arg, sizeof cmd), cmd.count));
   for (const vfio::Dependent& d : hit) {
     if (!d.group)
-      return reject(Errno::kInval, {"devfn", d.bdf.devfn(), "a function on the bus is not bound to vfio-pci", kSection});
+      return reject(Errno::kInval,
+                    {"devfn", d.bdf.devfn(), "a function on the bus is not bound to vfio-pci", kSection});
     const bool mine = file_->is_in_group() ? std::ranges::find(groups, d.group.get()) != groups.end()
                                            : d.owner != vfio::Dependent::Owner::kOther;
     if (!mine)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -54,8 +55,7 @@ bool fits(u32 rule, u32 value) { return rule == PciId::kAny || rule == value; }
 
 bool fits(const PciId& id, const PciId& function) {
   return fits(id.vendor, function.vendor) && fits(id.device, function.device) &&
-         fits(id.subsystem_vendor, function.subsystem_vendor) &&
-         fits(id.subsystem_device, function.subsystem_device) &&
+         fits(id.subsystem_vendor, function.subsystem_vendor) && fits(id.subsystem_device, function.subsystem_device) &&
          ((id.class_code ^ function.class_code) & id.class_mask) == 0;
 }
 
@@ -66,7 +66,10 @@ PciId id_of(const pci::FunctionSpec& spec) {
 }  // namespace
 
 Drivers::Drivers(vfio::Registry& registry, std::function<bool()> noiommu, std::function<void(std::string_view)> log)
-    : registry_(registry), noiommu_(std::move(noiommu)), log_(std::move(log)), drivers_{{kVfioPci, {}}, {kPciStub, {}}} {}
+    : registry_(registry),
+      noiommu_(std::move(noiommu)),
+      log_(std::move(log)),
+      drivers_{{kVfioPci, {}}, {kPciStub, {}}} {}
 
 void Drivers::stop() {
   ending_.store(true);
@@ -96,10 +99,14 @@ void Drivers::load_vfio_pci() {
 
 Drivers::State Drivers::state(const pci::Function& function) const {
   const MutexLock lock(mu_);
+  const Slot& slot = slot_locked(function);
+  return {slot.driver != nullptr ? slot.driver->name : std::string_view(), slot.vfio, slot.driver_override};
+}
+
+Drivers::Slot& Drivers::slot_locked(const pci::Function& function) const {
   const auto at = std::ranges::find_if(slots_, [&](const auto& s) { return &s->function == &function; });
   IOMMUFD_ASSERT(at != slots_.end());
-  const Slot& slot = **at;
-  return {slot.driver != nullptr ? slot.driver->name : std::string_view(), slot.vfio, slot.driver_override};
+  return **at;
 }
 
 Drivers::Driver& Drivers::driver_locked(std::string_view name) {
@@ -135,9 +142,10 @@ Result<void> Drivers::probe_locked(Driver& driver, Slot& slot) {
     Result<Ref<vfio::Device>> device =
         registry_.probe(slot.function, noiommu ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff);
     if (!device) {
-      log_(fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-                       "add --enable-unsafe-noiommu-mode to use it without one",
-                       name, static_cast<int>(device.error())));
+      log_(
+          fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
+                      "add --enable-unsafe-noiommu-mode to use it without one",
+                      name, static_cast<int>(device.error())));
       return Err(device.error());
     }
     slot.vfio = *std::move(device);
@@ -280,9 +288,30 @@ Result<void> Drivers::set_override(const pci::Function& function, std::string_vi
   if (text.size() >= kPageSize - 1) return Err(Errno::kInval);
   text = text.substr(0, text.find('\0'));  // Python likes to write them
   const MutexLock lock(mu_);
-  const auto at = std::ranges::find_if(slots_, [&](const auto& s) { return &s->function == &function; });
-  if (at == slots_.end()) return Err(Errno::kNoDev);
-  (*at)->driver_override = text.substr(0, text.find('\n'));
+  slot_locked(function).driver_override = text.substr(0, text.find('\n'));
+  return {};
+}
+
+u32 Drivers::enable_count(const pci::Function& function) const {
+  const MutexLock lock(mu_);
+  const Slot& slot = slot_locked(function);
+  return slot.enables + (slot.vfio && slot.vfio->is_claimed() ? 1 : 0);
+}
+
+// Enabling lets the function decode memory, disabling stops its DMA; what else is on stays.
+Result<void> Drivers::set_enabled(const pci::Function& function, bool on) {
+  constexpr u32 kCommand = 4;
+  constexpr u16 kMemory = 2, kMaster = 4;
+  const MutexLock lock(mu_);
+  Slot& slot = slot_locked(function);
+  if (slot.driver != nullptr) return Err(Errno::kBusy);
+  if (!on && slot.enables == 0) return Err(Errno::kIo);
+  slot.enables += on ? 1 : ~u32{0};
+  if (slot.enables > 1 || (slot.enables == 1 && !on)) return {};
+  const std::vector<u8> config = slot.function.sysfs_config();
+  u16 command = static_cast<u16>(config[kCommand] | config[kCommand + 1] << 8);
+  command = static_cast<u16>(on ? command | kMemory : command & ~kMaster);
+  slot.function.sysfs_write_config(kCommand, std::as_bytes(std::span(&command, 1)));
   return {};
 }
 

@@ -85,7 +85,11 @@ class Drivers {
   Result<void> remove_id(std::string_view driver, std::string_view text) IOMMUFD_EXCLUDES(mu_);
   // A write to drivers_probe: a driver that matches is asked. Errors: kNoDev (no such function); not those of the probe.
   Result<void> probe(std::string_view text, Wait wait) IOMMUFD_EXCLUDES(mu_);
-  // A write to driver_override. Errors: kInval (a page or more), kNoDev.
+  // `enable`: how often the function is enabled, by its driver or by writes; a write of 1 or 0. Errors: kBusy (it has a driver),
+  // kIo (it is not enabled).
+  [[nodiscard]] u32 enable_count(const pci::Function& function) const IOMMUFD_EXCLUDES(mu_);
+  Result<void> set_enabled(const pci::Function& function, bool on) IOMMUFD_EXCLUDES(mu_);
+  // A write to driver_override. Errors: kInval (a page or more).
   Result<void> set_override(const pci::Function& function, std::string_view text) IOMMUFD_EXCLUDES(mu_);
 
  private:
@@ -101,10 +105,12 @@ class Drivers {
     Driver* driver = nullptr;
     Ref<vfio::Device> vfio;
     bool leaving = false;
+    u32 enables = 0;  // by writes
     std::string driver_override;
   };
 
   Driver& driver_locked(std::string_view name) IOMMUFD_REQUIRES(mu_);
+  [[nodiscard]] Slot& slot_locked(const pci::Function& function) const IOMMUFD_REQUIRES(mu_);
   // Null: no function has this address.
   Slot* find_locked(std::string_view text) IOMMUFD_REQUIRES(mu_);
   // Until it is not leaving. Errors: kBusy (Wait::kNo).

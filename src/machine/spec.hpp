@@ -44,7 +44,7 @@ struct DeviceSpec {
   std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
   std::string iommu = "amd";        // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
   std::optional<GroupLabel> group;  // absent: that of another function of its slot, or its own
-  Identity identity;
+  Identity identity = {};
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
 

@@ -100,6 +100,8 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
   }
   info.driver = state.driver;
   if (state.vfio) info.vfio = VfioNode{state.vfio->name(), {{kVfioDeviceMajor, state.vfio->index()}, opener}};
+  info.enable_count = [&drivers, &function] { return drivers.enable_count(function); };
+  info.set_enabled = [&drivers, &function](bool on) { return drivers.set_enabled(function, on); };
   info.driver_override = [&drivers, &function] { return drivers.state(function).driver_override; };
   info.set_driver_override = [&drivers, &function](const Write& w) {
     return whole(w, drivers.set_override(function, w.data));
@@ -126,9 +128,7 @@ DriverInfo describe_driver(machine::Drivers& drivers, std::string_view name) {
 class MachineService final : public Service {
  public:
   MachineService(std::unique_ptr<machine::Machine> machine, std::optional<dump::Directory> dump_tables)
-      : machine_(std::move(machine)),
-        tree_(describe()),
-        recorder_(std::move(dump_tables)) {
+      : machine_(std::move(machine)), tree_(describe()), recorder_(std::move(dump_tables)) {
     machine_->drivers().set_changed([this] { machine_changed(); });
   }
   ~MachineService() override {
@@ -143,8 +143,7 @@ class MachineService final : public Service {
       case Opens::kIommu: return open_iommufd(core::LimitMode::kUser);
       case Opens::kContainer:
         if (machine_->container() == machine::ContainerKind::kIommufd) return open_iommufd(core::LimitMode::kProcess);
-        return Ref<ioctl::File>(
-            make_ref<ioctl::VfioContainerFile>(
+        return Ref<ioctl::File>(make_ref<ioctl::VfioContainerFile>(
             machine_->platform(), [machine = machine_.get()] { return machine->unsafe_noiommu(); }));
       case Opens::kGroup: {
         Ref<vfio::Group> group = machine_->vfio().find_group(index_of(opener));

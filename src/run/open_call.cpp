@@ -39,11 +39,12 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
     std::string content = native ? std::string() : node->read(reader_of(call));
     Ref<OpenFile> file = native ? IOMMUFD_TRY(OpenFile::make_written(node, path, attributes, mode))
                                 : IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
-    file->set_file(make_ref<AttributeFile>(
-        node->content(), [node](Reader reader) { return node->read(reader); },
-        [node](const Write& write) { return node->write(write); }, std::move(content)));
-    if (native) file->set_late_writer([node](const Write& write) { return node->write(write); });
-    return file;
+                                file->set_file(make_ref<AttributeFile>(
+                                    node->content(), [node](Reader reader) { return node->read(reader); },
+                                    [node](const Write& write) { return node->write(write); }, std::move(content)));
+                                if (native)
+                                  file->set_late_writer([node](const Write& write) { return node->write(write); });
+                                return file;
   }
   Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make(node, path, attributes, mode));
   file->set_file(IOMMUFD_TRY(runtime.service.open(node->opener(), call, file->memory())));

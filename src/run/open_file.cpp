@@ -119,7 +119,8 @@ void OpenFile::perform_late_writes() {
   std::string text(std::min(size - from, kMostLate), '\0');
   const ssize_t n = ::pread(anchor_->get(), text.data(), text.size(), static_cast<off_t>(from));
   text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  if (size - from > kMostLate) message(fmt::format("{}: more than {} bytes at once: the rest is lost", path_, kMostLate));
+  if (size - from > kMostLate)
+    message(fmt::format("{}: more than {} bytes at once: the rest is lost", path_, kMostLate));
   for (std::string_view rest = text; !rest.empty();) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
     const std::string_view data = rest.substr(0, std::min(line.size() + 1, rest.size()));

@@ -49,8 +49,8 @@ class OpenFile final : public RefCounted {
   // A fresh memfd, for a device. Errors: kMFile, kNFile, kNoMem.
   static Result<Ref<OpenFile>> make(NodeRef node, std::string path, const struct stat& attributes, OpenMode mode);
   // The same with a content that cannot be changed, for a text file.
-  static Result<Ref<OpenFile>> make_text(NodeRef node, std::string path, const struct stat& attributes,
-                                         OpenMode mode, std::string_view content);
+  static Result<Ref<OpenFile>> make_text(NodeRef node, std::string path, const struct stat& attributes, OpenMode mode,
+                                         std::string_view content);
   // A text file that is only written, with late writes. set_late_writer() follows.
   static Result<Ref<OpenFile>> make_written(NodeRef node, std::string path, const struct stat& attributes,
                                             OpenMode mode);

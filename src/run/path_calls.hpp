@@ -64,7 +64,7 @@ class PathCalls {
   struct Named {
     pid_t process = 0;
     Ref<OpenFile> ours = nullptr;  // null: somebody else's file
-    struct stat attributes {};
+    struct stat attributes{};
   };
   std::optional<Named> find_descriptor(ClientCall& call, const ProcPath& process, int fd) const;
   // The call on /proc/PID/fd/N and the like. Nothing when the path is no such thing or the descriptor is not ours.

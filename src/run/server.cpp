@@ -100,8 +100,8 @@ class Server {
   Fd signals_;
   std::unique_ptr<PathView> view_;
   std::unique_ptr<Service> service_;  // tells the view of changes
-  pid_t client_ = -1;      // until it is reaped
-  int start_failure_ = 0;  // exit code of run when PROGRAM did not start
+  pid_t client_ = -1;                 // until it is reaped
+  int start_failure_ = 0;             // exit code of run when PROGRAM did not start
   // Nobody is left: every filtered process is below us, and who loses its parent becomes our child. (To wait for the end of
   // the listener instead would have the kernel look at this waiter for each call.)
   bool childless_ = false;

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/assert.hpp"
+#include "run/sysfs_attributes.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -67,7 +68,7 @@ std::string driver_path(const std::string& name) { return "/sys/bus/pci/drivers/
 
 // `uevent` takes the names of actions, and has the kernel tell udev of one. Nobody listens to us.
 Result<u64> write_uevent(const Write& w) {
-  constexpr std::array<std::string_view, 8> kActions{"add",    "remove", "change", "move",
+  constexpr std::array<std::string_view, 8> kActions{"add",    "remove",  "change", "move",
                                                      "online", "offline", "bind",   "unbind"};
   const std::string_view action = w.data.substr(0, w.data.find_first_of(" \n"));
   if (std::ranges::find(kActions, action) == kActions.end()) return Err(Errno::kInval);
@@ -83,8 +84,8 @@ std::string modalias(const PciDeviceInfo& d) {
 std::string uevent(const PciDeviceInfo& d) {
   return fmt::format(
       "{}PCI_CLASS={:04X}\nPCI_ID={:04X}:{:04X}\nPCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}\n",
-      d.driver.empty() ? "" : fmt::format("DRIVER={}\n", d.driver), d.class_code, d.vendor, d.device, d.subsystem_vendor, d.subsystem_device,
-      d.bdf.str(), modalias(d));
+      d.driver.empty() ? "" : fmt::format("DRIVER={}\n", d.driver), d.class_code, d.vendor, d.device,
+      d.subsystem_vendor, d.subsystem_device, d.bdf.str(), modalias(d));
 }
 
 std::string resource(const PciDeviceInfo& d) {
@@ -109,11 +110,20 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
   file("irq", fmt::format("{}\n", d.irq));
   file("modalias", modalias(d) + "\n");
   file("resource", resource(d));
-  tree.add_file(path + "/uevent", {.mode = 0644, .read = [text = uevent(d)](Reader) { return text; }, .write = write_uevent});
+  tree.add_file(path + "/uevent",
+                {.mode = 0644, .read = [text = uevent(d)](Reader) { return text; }, .write = write_uevent});
   file("numa_node", fmt::format("{}\n", d.numa_node), 0644);
-  tree.add_file(path + "/enable", {.mode = 0644, .read = [count = d.enable_count](Reader) {
-                                     return fmt::format("{}\n", count ? count() : 0);
-                                   }});
+  tree.add_file(path + "/enable",
+                {.mode = 0644,
+                 .read = [count = d.enable_count](Reader) { return fmt::format("{}\n", count ? count() : 0); },
+                 .write = d.set_enabled ? WriteContent([set = d.set_enabled](const Write& w) -> Result<u64> {
+                   const std::string_view text = w.data.substr(0, w.data.find('\n'));
+                   if (text != "0" && text != "1") return Err(Errno::kInval);
+                   IOMMUFD_TRY(set(text == "1"));
+                   return w.data.size();
+                 })
+                                        : nullptr});
+  add_derived_attributes(tree, path, d);
   const auto read_config = [config = d.config](Reader reader) {
     std::string bytes = config();
     if (reader == Reader::kUnprivileged) bytes.resize(std::min(bytes.size(), kPublicConfig));
@@ -132,12 +142,11 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .read = read_config,
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
   if (d.reset) {
-    tree.add_file(path + "/reset",
-                  {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {
-                     if (w.data.substr(0, w.data.find('\n')) != "1") return Err(Errno::kInval);
-                     reset();
-                     return w.data.size();
-                   }});
+    tree.add_file(path + "/reset", {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {
+                                      if (w.data.substr(0, w.data.find('\n')) != "1") return Err(Errno::kInval);
+                                      reset();
+                                      return w.data.size();
+                                    }});
   }
   tree.add_file(path + "/driver_override", {.mode = 0644,
                                             .read =

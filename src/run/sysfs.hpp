@@ -55,11 +55,12 @@ struct PciDeviceInfo {
   std::function<void(u32 offset, std::string_view bytes)> write_config;  // inside the space; thread-safe
   std::function<void()> reset;                                           // of the function alone; empty: it has none
   std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
-  std::optional<u32> iommu_group;     // only behind an IOMMU
-  std::string iommu;                  // name of its IommuInfo; empty without one
-  std::string driver;                 // name of its DriverInfo; empty: none is bound
-  std::optional<VfioNode> vfio;       // with vfio-pci
-  ReadText driver_override;           // what is set, empty: nothing
+  std::function<Result<void>(bool)> set_enabled;  // a write to it; empty function: EIO
+  std::optional<u32> iommu_group;                 // only behind an IOMMU
+  std::string iommu;                              // name of its IommuInfo; empty without one
+  std::string driver;                             // name of its DriverInfo; empty: none is bound
+  std::optional<VfioNode> vfio;                   // with vfio-pci
+  ReadText driver_override;                       // what is set, empty: nothing
   WriteContent set_driver_override;
 };
 

@@ -73,6 +73,7 @@ class Device final : public RefCounted {
 
   // One open at a time may be bound: false when another is.
   bool claim() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+  [[nodiscard]] bool is_claimed() const { return claimed_.load(std::memory_order_acquire); }
   void unclaim() { claimed_.store(false, std::memory_order_release); }
 
   // The binding, while there is one.

@@ -107,7 +107,7 @@ class Group final : public RefCounted {
 
   Mutex mu_{LockRank::kVfioGroup};
   std::vector<Device*> devices_ IOMMUFD_GUARDED_BY(mu_);  // none: gone
-  bool open_ IOMMUFD_GUARDED_BY(mu_) = false;  // by a descriptor, or by devices of a native container
+  bool open_ IOMMUFD_GUARDED_BY(mu_) = false;             // by a descriptor, or by devices of a native container
   bool has_descriptor_ IOMMUFD_GUARDED_BY(mu_) = false;
   u32 node_binds_ IOMMUFD_GUARDED_BY(mu_) = 0;
   u32 native_devices_ IOMMUFD_GUARDED_BY(mu_) = 0;  // open through a native container

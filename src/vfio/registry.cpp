@@ -11,11 +11,9 @@
 namespace iommufd::vfio {
 namespace {
 
-// The lowest number that none of them has.
-template <class IsTaken>
-u32 lowest_free(IsTaken&& is_taken) {
+u32 lowest_free(const std::vector<u32>& taken) {
   u32 number = 0;
-  while (is_taken(number)) ++number;
+  while (std::ranges::find(taken, number) != taken.end()) ++number;
   return number;
 }
 
@@ -43,37 +41,37 @@ Result<Ref<Device>> Registry::probe(const pci::Function& function, UnsafeNoiommu
     return reject(Errno::kInval,
                   {"enable_unsafe_noiommu_mode", 0, "must be on for a device without an IOMMU", "noiommu 2"});
   }
-  const u32 number = lowest_free([&](u32 n) {
-    return std::ranges::any_of(slots_, [&](const auto& s) { return s->device && s->device->index() == n; });
-  });
+  std::vector<u32> taken;
+  for (const auto& s : slots_)
+    if (s->device) taken.push_back(s->device->index());
   Ref<Group> group = group_of_locked(slot.physical);
-  slot.device = make_ref<Device>(number, Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds},
-                                 group, *this);
+  slot.device = make_ref<Device>(
+      lowest_free(taken), Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds}, group, *this);
   group->add(*slot.device);
   return slot.device;
 }
 
 Ref<Group> Registry::find_group_locked(const core::PhysicalDevice& physical) const {
-  const auto there = std::ranges::find_if(
-      groups_, [&](const auto& g) { return in_one_group(*g->functions().front(), physical); });
+  const auto there =
+      std::ranges::find_if(groups_, [&](const auto& g) { return in_one_group(*g->functions().front(), physical); });
   return there == groups_.end() ? nullptr : *there;
 }
 
 // The group of its IOMMU, if a device of it is registered, or a new one.
 Ref<Group> Registry::group_of_locked(core::PhysicalDevice& physical) {
   if (Ref<Group> there = find_group_locked(physical)) return there;
-  const u32 minor = lowest_free(
-      [&](u32 n) { return std::ranges::find(groups_, n, [](const auto& g) { return g->minor_number(); }) != groups_.end(); });
-  const u32 id = !physical.is_noiommu() ? physical.group_id : lowest_free([&](u32 n) {
-    return std::ranges::any_of(slots_,
-                               [&](const auto& s) { return !s->physical.is_noiommu() && s->physical.group_id == n; }) ||
-           std::ranges::any_of(groups_, [&](const auto& g) { return g->is_noiommu() && g->id() == n; });
-  });
-  const auto place =
-      std::ranges::find_if(groups_, [&](const auto& g) { return g->minor_number() > minor; });
+  std::vector<u32> ids, minors;  // that are taken
   std::vector<core::PhysicalDevice*> functions;
-  for (const auto& slot : slots_)
+  for (const auto& slot : slots_) {
+    if (!slot->physical.is_noiommu()) ids.push_back(slot->physical.group_id);
     if (&slot->physical == &physical || in_one_group(slot->physical, physical)) functions.push_back(&slot->physical);
+  }
+  for (const Ref<Group>& group : groups_) {
+    minors.push_back(group->minor_number());
+    if (group->is_noiommu()) ids.push_back(group->id());
+  }
+  const u32 minor = lowest_free(minors), id = physical.is_noiommu() ? lowest_free(ids) : physical.group_id;
+  const auto place = std::ranges::find_if(groups_, [&](const auto& g) { return g->minor_number() > minor; });
   return *groups_.insert(place, make_ref<Group>(id, minor, std::move(functions)));
 }
 

@@ -33,9 +33,9 @@ struct Dependent {
   enum class Owner : u8 { kBound, kSameGroup, kOther };
   pci::Bdf bdf;
   Owner owner = Owner::kOther;
-  ObjectId id{};                  // with kBound: the DEVICE object in the asker's context
+  ObjectId id{};                        // with kBound: the DEVICE object in the asker's context
   std::optional<u32> iommu_group = {};  // nothing: it has none
-  Ref<Group> group = nullptr;     // null: VFIO has not taken the function
+  Ref<Group> group = nullptr;           // null: VFIO has not taken the function
 };
 
 class Registry {
@@ -66,8 +66,7 @@ class Registry {
 
   // Everything that a reset of the bus of `device` would hit, as seen from `ctx` (null: from outside of every context).
   // Errors: kNoDev on a root bus.
-  Result<std::vector<Dependent>> dependents(const Device& device, const core::Context* ctx) const
-      IOMMUFD_EXCLUDES(mu_);
+  Result<std::vector<Dependent>> dependents(const Device& device, const core::Context* ctx) const IOMMUFD_EXCLUDES(mu_);
   // Resets all of `hit`, what dependents() gave.
   void hot_reset(std::span<const Dependent> hit) const IOMMUFD_EXCLUDES(mu_);
 

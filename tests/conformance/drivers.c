@@ -260,8 +260,10 @@ TEST(Q08, "a shell's redirection works, and its effect is there for the next com
     const char* shell = i == 0 ? "/bin/sh" : "/bin/bash";
     if (access(shell, X_OK) != 0) continue;
     snprintf(command, sizeof(command),
-             "cd /; echo %s >" VFIO_PCI "unbind; [ ! -e /sys/bus/pci/devices/%s/driver ] || exit 1;"
-             "{ echo %s; } >>" VFIO_PCI "bind; [ -e /sys/bus/pci/devices/%s/vfio-dev ] || exit 2; "
+             "cd /; echo %s >" VFIO_PCI
+             "unbind; [ ! -e /sys/bus/pci/devices/%s/driver ] || exit 1;"
+             "{ echo %s; } >>" VFIO_PCI
+             "bind; [ -e /sys/bus/pci/devices/%s/vfio-dev ] || exit 2; "
              "ls /dev/vfio/devices | grep -qx %s || exit 3",
              d.bdf, d.bdf, d.bdf, d.bdf, d.name);
     const pid_t child = fork();

@@ -119,6 +119,20 @@ TEST_F(DriversTest, ids_match_by_all_their_fields) {
   EXPECT_EQ(drivers().new_id(Drivers::kVfioPci, "1234 11e8 ffffffff ffffffff ff00").error(), Errno::kExist);
 }
 
+TEST_F(DriversTest, enable_counts_and_is_for_functions_without_a_driver) {
+  make({"amd"});
+  const pci::Function& function = *machine->devices()[0]->function;
+  EXPECT_EQ(drivers().set_enabled(function, true).error(), Errno::kBusy);
+  ASSERT_TRUE(unbind(0));
+  EXPECT_EQ(drivers().set_enabled(function, false).error(), Errno::kIo);
+  EXPECT_TRUE(drivers().set_enabled(function, true));
+  EXPECT_TRUE(drivers().set_enabled(function, true));
+  EXPECT_EQ(drivers().enable_count(function), 2U);
+  EXPECT_TRUE(drivers().set_enabled(function, false));
+  EXPECT_TRUE(drivers().set_enabled(function, false));
+  EXPECT_EQ(drivers().enable_count(function), 0U);
+}
+
 TEST_F(DriversTest, who_does_not_wait_leaves_the_end_to_others) {
   make({"amd", "amd"});
   auto use = std::make_unique<vfio::Device::Use>(*state(0).vfio->use());

@@ -46,7 +46,12 @@ struct SampleMachine {
     d.vfio.reset();
     d.driver.clear();
     info.devices.push_back(d);
-    info.drivers.push_back({"vfio-pci", "vfio_pci", take("bind"), take("unbind"), take("new_id"), take("remove_id"),
+    info.drivers.push_back({"vfio-pci",
+                            "vfio_pci",
+                            take("bind"),
+                            take("unbind"),
+                            take("new_id"),
+                            take("remove_id"),
                             {{"ids", "1234:11e8\n"}}});
     info.probing.probe = take("drivers_probe");
     info.iommufd = {{kMiscMajor, kIommufdMinor}, 10};

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "run/sysfs_attributes.hpp"
 #include "tests/unit/run/sample_machine.hpp"
 
 namespace iommufd::run {
@@ -117,6 +118,31 @@ TEST_F(SysfsTest, drivers_have_their_files_and_hand_on_what_is_written) {
   EXPECT_EQ(read("/sys/bus/pci/drivers_autoprobe"), "1\n");
 }
 
+TEST(SysfsAttributes, processors_as_a_mask) {
+  EXPECT_EQ(cpu_mask("0\n"), "1");
+  EXPECT_EQ(cpu_mask("0-3,8"), "10f");
+  EXPECT_EQ(cpu_mask("0-31,33"), "2,ffffffff");
+  EXPECT_EQ(cpu_mask("64"), "1,00000000,00000000");
+  EXPECT_EQ(cpu_mask("3-1"), "");
+}
+
+TEST_F(SysfsTest, attributes_follow_from_config_space) {
+  EXPECT_EQ(read(translated_ + "reset_method"), "device_specific\n");
+  EXPECT_TRUE(is_missing(translated_ + "max_link_speed"));
+  machine_.config[6] = 0x10;
+  machine_.config[0x34] = 0x50;
+  machine_.config[0x50] = 0x10;  // PCI Express, with a function reset
+  machine_.config[0x50 + 7] = 0x10;
+  machine_.config[0x50 + 12] = 0x43;  // 8 GT/s, 4 lanes
+  machine_.config[0x50 + 18] = 0x12;  // now 5 GT/s, 1 lane
+  tree_ = build_tree(machine_.info);
+  EXPECT_EQ(read(translated_ + "reset_method"), "flr\n");
+  EXPECT_EQ(read(translated_ + "max_link_speed"), "8.0 GT/s PCIe\n");
+  EXPECT_EQ(read(translated_ + "max_link_width"), "4\n");
+  EXPECT_EQ(read(translated_ + "current_link_speed"), "5.0 GT/s PCIe\n");
+  EXPECT_EQ(read(translated_ + "current_link_width"), "1\n");
+}
+
 TEST_F(SysfsTest, uevent_takes_actions) {
   const Node* node = tree_.lookup(translated_ + "uevent", Follow::kYes).node;
   EXPECT_EQ(node->write({.data = "change\n"}), Result<u64>(7));
@@ -225,7 +251,8 @@ TEST(Sysfs, an_empty_machine_still_has_dev_iommu) {
   EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes)
                 .node->read(Reader::kPrivileged),
             "N\n");
-  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes).node->write({.data = "1", .offset = 0}),
+  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes)
+                .node->write({.data = "1", .offset = 0}),
             Err(Errno::kIo));
 }
 
