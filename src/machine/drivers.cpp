@@ -194,15 +194,16 @@ Result<void> Drivers::unbind(std::string_view driver, std::string_view text, Wai
   }
   device->begin_leaving();
   if (wait == Wait::kYes || device->wait_unused({})) {
-    finish_leaving(*slot, device);
+    finish_leaving(*slot, device, 0);
     return {};
   }
+  ask_release(*device, 0);
   {
     const MutexLock lock(mu_);
     ++removers_;
   }
   std::thread([this, slot, device] {
-    finish_leaving(*slot, device);
+    finish_leaving(*slot, device, 1);
     const MutexLock lock(mu_);
     --removers_;
     settled_.notify_all();
@@ -210,19 +211,22 @@ Result<void> Drivers::unbind(std::string_view driver, std::string_view text, Wai
   return {};
 }
 
-void Drivers::finish_leaving(Slot& slot, const Ref<vfio::Device>& device) {
+void Drivers::ask_release(vfio::Device& device, u32 asked) {
+  const std::string name = device.function().bdf().str();
+  if (device.interrupts().request_release()) {
+    if (asked % 10 == 0) log_(fmt::format("vfio-pci {}: Relaying device request to user (#{})", name, asked));
+  } else if (asked == 0) {
+    log_(fmt::format("vfio-pci {}: No device request channel registered, blocked until released by user", name));
+  }
+}
+
+void Drivers::finish_leaving(Slot& slot, const Ref<vfio::Device>& device, u32 asked) {
   constexpr std::chrono::milliseconds kLook{100};  // at the end of the machine
-  const std::string name = device->function().bdf().str();
-  for (u32 asked = 0; !device->wait_unused({}); ++asked) {
-    if (device->interrupts().request_release()) {
-      if (asked % 10 == 0) log_(fmt::format("vfio-pci {}: Relaying device request to user (#{})", name, asked));
-    } else if (asked == 0) {
-      log_(fmt::format("vfio-pci {}: No device request channel registered, blocked until released by user", name));
-    }
-    for (auto waited = std::chrono::milliseconds::zero(); waited < kRequestPeriod; waited += kLook) {
-      if (device->wait_unused(kLook)) break;
+  for (;; ++asked) {
+    for (auto waited = kLook; asked != 0 && waited <= kRequestPeriod && !device->wait_unused(kLook); waited += kLook)
       if (ending_.load()) return;
-    }
+    if (device->wait_unused({})) break;
+    ask_release(*device, asked);
   }
   {
     const MutexLock lock(mu_);

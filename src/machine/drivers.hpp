@@ -117,8 +117,10 @@ class Drivers {
   Result<void> settle_locked(Slot& slot, Wait wait) IOMMUFD_REQUIRES(mu_);
   static bool matches(const Driver& driver, const Slot& slot);
   Result<void> probe_locked(Driver& driver, Slot& slot) IOMMUFD_REQUIRES(mu_);
-  // Waits until nobody has the device, and ends its registration.
-  void finish_leaving(Slot& slot, const Ref<vfio::Device>& device) IOMMUFD_EXCLUDES(mu_);
+  // Asks those who have the device to let go, for the asked-th time (from 0).
+  void ask_release(vfio::Device& device, u32 asked);
+  // Waits until nobody has the device, asking now and then, and ends its registration. `asked`: how often that was done already.
+  void finish_leaving(Slot& slot, const Ref<vfio::Device>& device, u32 asked) IOMMUFD_EXCLUDES(mu_);
   void tell_changed() {
     if (changed_) changed_();
   }
