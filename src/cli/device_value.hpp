@@ -3,6 +3,7 @@
 // with the value, or name the key where the model speaks.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "models/registry.hpp"
 
 namespace iommufd::cli {
+
+// The keys that every model has.
+std::span<const models::Key> common_device_keys();
 
 Parsed<const models::Kind*> find_model(std::string_view name);
 

@@ -25,6 +25,15 @@ namespace {
 constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
 constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
 
+void identify(pci::FunctionSpec& function, const Identity& identity) {
+  function.vendor = identity.vendor.value_or(function.vendor);
+  function.device = identity.device.value_or(function.device);
+  function.subsystem_vendor = identity.subsystem_vendor.value_or(function.subsystem_vendor);
+  function.subsystem_device = identity.subsystem_device.value_or(function.subsystem_device);
+  function.class_code = identity.class_code.value_or(function.class_code);
+  function.revision = identity.revision.value_or(function.revision);
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec, Log log) {
@@ -41,13 +50,17 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   const std::vector<u32> groups = assign_groups(spec.devices);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
     if (const auto added = machine->add(spec.devices[i], groups[i]); !added) return std::unexpected(added.error());
+  machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
   return machine;
 }
 
 Machine::Machine(const MachineSpec& spec, Log log)
-    : noiommu_(spec.noiommu), container_(spec.container), log_(std::move(log)) {}
+    : noiommu_(spec.noiommu == NoiommuMode::kOn),
+      container_(spec.container),
+      log_(std::move(log)),
+      drivers_(registry_, [this] { return unsafe_noiommu(); }, log_) {}
 
 Machine::~Machine() = default;
 
@@ -63,8 +76,9 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
   const models::Kind* kind = models::find(spec.model);
   if (kind == nullptr)
     return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
-  const models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
+  models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
   if (!blueprint) return std::unexpected(blueprint.error().text);
+  identify(blueprint->spec, spec.identity);
 
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
@@ -102,21 +116,7 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
       placement, blueprint->spec, *device->port,
       [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint->make);
 
-  const Result<std::reference_wrapper<vfio::Device>> probed =
-      registry_.add(*device->function, device->physical,
-                    noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, group);
-  if (probed) {
-    device->vfio = &probed->get();
-    if (device->vfio->is_noiommu()) {
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu cdev", name));
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu group on device", name));
-    }
-  } else {
-    log_(
-        fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-                    "add --enable-unsafe-noiommu-mode to use it without one",
-                    name, static_cast<int>(probed.error())));
-  }
+  drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));
   return {};
 }

@@ -30,12 +30,21 @@ inline constexpr std::string_view kNoIommu = "none";
 // An IOMMU group: its number, or a name that devices share; the machine gives it a number then.
 using GroupLabel = std::variant<u32, std::string>;
 
+// What of a function's identity is not to be the model's: programs that choose devices by their ids find it then.
+struct Identity {
+  std::optional<u16> vendor, device, subsystem_vendor, subsystem_device;
+  std::optional<u32> class_code;  // 24 bits
+  std::optional<u8> revision;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
 // One `-d MODEL[,addr=...][,iommu=...][,group=...][,KEY=VALUE...]`, or one of `devices` in a machine file.
 struct DeviceSpec {
   std::string model;
   std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
   std::string iommu = "amd";        // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
   std::optional<GroupLabel> group;  // absent: that of another function of its slot, or its own
+  Identity identity = {};
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/sys.hpp"
@@ -46,7 +47,7 @@ constexpr std::string_view kBySize = "/sys/kernel/mm/hugepages/hugepages-2048kB/
 
 bool sets_huge_pages(std::string_view path) { return path.ends_with("/nr_hugepages"); }
 
-std::span<const std::string_view> huge_file_names() { return kNames; }
+bool is_huge_file_name(std::string_view name) { return std::ranges::find(kNames, name) != kNames.end(); }
 
 std::optional<std::string> read_huge_file(HugePool& pool, std::string_view path) {
   if (path == kMeminfo) return read_meminfo(pool.counts());

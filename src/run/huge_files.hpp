@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,7 +15,7 @@ namespace iommufd::run {
 std::optional<std::string> read_huge_file(HugePool& pool, std::string_view path);
 // The number of pages may be written there.
 bool sets_huge_pages(std::string_view path);
-// The last names of all these paths.
-std::span<const std::string_view> huge_file_names();
+// The last name of one of these paths.
+bool is_huge_file_name(std::string_view name);
 
 }  // namespace iommufd::run

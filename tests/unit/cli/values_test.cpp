@@ -17,6 +17,20 @@ std::string error_of(const Parsed<T>& parsed) {
   return parsed ? "(no error)" : parsed.error();
 }
 
+TEST(Values, a_device_under_another_identity) {
+  const auto spec = parse_device("edu,vendor=0x8086,device=8225,class=0x088000,revision=7,subsystem_vendor=1");
+  ASSERT_TRUE(spec);
+  EXPECT_EQ(spec->identity.vendor, 0x8086);
+  EXPECT_EQ(spec->identity.device, 0x2021);
+  EXPECT_EQ(spec->identity.class_code, 0x088000U);
+  EXPECT_EQ(spec->identity.revision, 7);
+  EXPECT_EQ(spec->identity.subsystem_vendor, 1);
+  EXPECT_FALSE(spec->identity.subsystem_device);
+  for (const char* wrong :
+       {"edu,vendor=0xffff", "edu,vendor=0x10000", "edu,class=0x1000000", "edu,revision=256", "edu,device=x"})
+    EXPECT_FALSE(parse_device(wrong)) << wrong;
+}
+
 TEST(ParseDevice, takes_a_model_alone) {
   const auto d = parse_device("edu");
   ASSERT_TRUE(d) << d.error();

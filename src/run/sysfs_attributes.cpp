@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "run/sysfs_attributes.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/sys.hpp"
+
+namespace iommufd::run {
+namespace {
+
+// Offsets and bits of PCI 3.0 6.7 and PCIe 5.0 7.5.3, as linux/pci_regs.h calls them.
+constexpr std::size_t kStatus = 0x06, kCapabilityPointer = 0x34, kFirstCapability = 0x40;
+constexpr u32 kStatusHasList = 0x10;
+constexpr u8 kPowerManagement = 0x01, kPciExpress = 0x10, kAdvancedFeatures = 0x13;
+constexpr std::size_t kDeviceCapabilities = 4, kLinkCapabilities = 12, kLinkStatus = 18, kAfCapabilities = 3,
+                      kPmControl = 4;
+constexpr u32 kFunctionReset = u32{1} << 28, kAfFunctionReset = 2, kNoSoftReset = 8;
+
+u32 word(std::string_view config, std::size_t at, std::size_t bytes) {
+  u32 value = 0;
+  if (at + bytes <= config.size()) std::memcpy(&value, config.data() + at, bytes);
+  return value;
+}
+
+// Where a capability begins; 0: the function has none.
+std::size_t find_capability(std::string_view config, u8 id) {
+  if ((word(config, kStatus, 2) & kStatusHasList) == 0) return 0;
+  std::size_t at = word(config, kCapabilityPointer, 1);
+  for (int steps = 0; at >= kFirstCapability && steps < 48; ++steps, at = word(config, at + 1, 1))
+    if (word(config, at, 1) == id) return at;
+  return 0;
+}
+
+std::string link_speed(u32 code) {
+  constexpr std::array<const char*, 7> kSpeeds{"", "2.5", "5.0", "8.0", "16.0", "32.0", "64.0"};
+  return code == 0 || code >= kSpeeds.size() ? "Unknown\n" : fmt::format("{} GT/s PCIe\n", kSpeeds[code]);
+}
+
+// The ways in the order in which the kernel tries them.
+std::string reset_methods(std::string_view config) {
+  std::string out;
+  const auto add = [&out](const char* name) { out += (out.empty() ? "" : " ") + std::string(name); };
+  const std::size_t express = find_capability(config, kPciExpress), af = find_capability(config, kAdvancedFeatures);
+  if (express != 0 && (word(config, express + kDeviceCapabilities, 4) & kFunctionReset) != 0) add("flr");
+  if (af != 0 && (word(config, af + kAfCapabilities, 1) & kAfFunctionReset) != 0) add("af_flr");
+  if (out.empty()) add("device_specific");
+  const std::size_t pm = find_capability(config, kPowerManagement);
+  if (pm != 0 && (word(config, pm + kPmControl, 2) & kNoSoftReset) == 0) add("pm");
+  return out + "\n";
+}
+
+}  // namespace
+
+std::string cpu_mask(std::string_view list) {
+  std::vector<u32> groups(1);
+  const char* at = list.data();
+  const char* const end = at + list.size();
+  const auto number = [&](u32& value) {
+    const auto r = std::from_chars(at, end, value);
+    at = r.ptr;
+    return r.ec == std::errc{} && value < 65536;
+  };
+  while (at != end && *at != '\n') {
+    u32 first = 0;
+    if (!number(first)) return {};
+    u32 last = first;
+    if (at != end && *at == '-' && (++at, !number(last) || last < first)) return {};
+    for (u32 cpu = first; cpu <= last; ++cpu) {
+      if (cpu / 32 >= groups.size()) groups.resize(cpu / 32 + 1);
+      groups[cpu / 32] |= u32{1} << cpu % 32;
+    }
+    if (at != end && *at == ',') ++at;
+  }
+  std::string out = fmt::format("{:x}", groups.back());
+  for (std::size_t i = groups.size() - 1; i-- > 0;) out += fmt::format(",{:08x}", groups[i]);
+  return out;
+}
+
+void add_derived_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  const auto constant = [&](const char* name, const char* text, u32 mode = 0444) {
+    tree.add_file(path + "/" + name, {.mode = mode, .read = [text](Reader) { return text; }});
+  };
+  const auto live = [&](const char* name, auto read, u32 mode = 0444) {
+    tree.add_file(path + "/" + name, {.mode = mode, .read = [read](Reader) { return read(); }});
+  };
+  // What a pci_dev begins with, and no driver here changes.
+  constant("ari_enabled", "0\n");
+  constant("broken_parity_status", "0\n", 0644);
+  constant("dma_mask_bits", "32\n");
+  constant("consistent_dma_mask_bits", "32\n");
+  constant("msi_bus", "1\n", 0644);
+  // The node of the processors is unknown: all of them are as near.
+  const auto online = [] { return sys::read_file("/sys/devices/system/cpu/online").value_or("0\n"); };
+  live("local_cpulist", online);
+  live("local_cpus", [online] { return cpu_mask(online()) + "\n"; });
+  if (d.reset) live("reset_method", [config = d.config] { return reset_methods(config()); }, 0644);
+  if (!d.config || find_capability(d.config(), kPciExpress) == 0) return;
+  const auto link = [config = d.config](std::size_t offset, std::size_t bytes) {
+    const std::string now = config();
+    return word(now, find_capability(now, kPciExpress) + offset, bytes);
+  };
+  live("max_link_speed", [link] { return link_speed(link(kLinkCapabilities, 4) & 0xf); });
+  live("max_link_width", [link] { return fmt::format("{}\n", link(kLinkCapabilities, 4) >> 4 & 0x3f); });
+  live("current_link_speed", [link] { return link_speed(link(kLinkStatus, 2) & 0xf); });
+  live("current_link_width", [link] { return fmt::format("{}\n", link(kLinkStatus, 2) >> 4 & 0x3f); });
+}
+
+}  // namespace iommufd::run
