@@ -9,15 +9,17 @@
 #include <array>
 
 #include "base/result.hpp"
+#include "cli/read_file.hpp"
 #include "cli/suggest.hpp"
 #include "iommu/kind.hpp"
 
 namespace iommufd::cli {
 namespace {
 
-constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group";
-constexpr std::array kCommon{kAddress, kIommu, kGroup};
-constexpr u64 kLastGroup = 0x7fff'ffff;  // an int in the kernel
+constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group", kRom = "rom";
+constexpr std::array kCommon{kAddress, kIommu, kGroup, kRom};
+constexpr std::size_t kMaxRom = 16 << 20;  // PCI 3.0, 6.2.5.2
+constexpr u64 kLastGroup = 0x7fff'ffff;    // an int in the kernel
 
 Parsed<std::string> parse_iommu(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
   std::vector<std::string_view> names;
@@ -40,10 +42,11 @@ Parsed<machine::GroupLabel> parse_group(std::string_view text) {
   return static_cast<u32>(*number);
 }
 
-Parsed<pci::Bdf> parse_address(std::string_view text) {
-  if (const auto bdf = pci::Bdf::parse(text)) return *bdf;
-  return std::unexpected(
-      fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
+Parsed<std::shared_ptr<const std::vector<u8>>> load_rom(std::string_view path) {
+  const auto content = read_file(std::string(path), kMaxRom);
+  if (!content) return std::unexpected(content.error());
+  if (content->empty()) return std::unexpected(fmt::format("{}: is empty; an expansion ROM has an image", path));
+  return std::make_shared<const std::vector<u8>>(content->begin(), content->end());
 }
 
 // The model knows which values its keys take.
@@ -55,6 +58,12 @@ Parsed<void> configure(std::string_view model, const models::KeyValues& keys) {
 }
 
 }  // namespace
+
+Parsed<pci::Bdf> parse_address(std::string_view text) {
+  if (const auto bdf = pci::Bdf::parse(text)) return *bdf;
+  return std::unexpected(
+      fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
+}
 
 Parsed<const models::Kind*> find_model(std::string_view name) {
   if (const models::Kind* kind = models::find(name)) return kind;
@@ -80,6 +89,8 @@ Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std
     spec.address = IOMMUFD_TRY(parse_address(value));
   } else if (key == kGroup) {
     spec.group = IOMMUFD_TRY(parse_group(value));
+  } else if (key == kRom) {
+    spec.rom = IOMMUFD_TRY(load_rom(value));
   } else {
     IOMMUFD_TRY(configure(spec.model, {{std::string(key), std::string(value)}}));
     spec.keys.emplace_back(key, value);

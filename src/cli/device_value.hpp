@@ -13,6 +13,8 @@
 
 namespace iommufd::cli {
 
+Parsed<pci::Bdf> parse_address(std::string_view text);
+
 Parsed<const models::Kind*> find_model(std::string_view name);
 
 // Keys of every device, then those of the model.

@@ -37,6 +37,7 @@ constexpr std::array kCommonKeys{
     Row{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
     Row{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
     Row{"group", "NAME|NUMBER", "by slot", "devices behind one IOMMU that share a group"},
+    Row{"rom", "FILE", "none", "what its expansion ROM holds, up to 16 MiB"},
 };
 constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
 

@@ -55,6 +55,7 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   const pci::FunctionSpec& spec = function.spec();
   PciDeviceInfo info;
   info.bdf = function.bdf();
+  info.bridges.assign(function.bridges().begin(), function.bridges().end());
   info.vendor = spec.vendor;
   info.device = spec.device;
   info.subsystem_vendor = spec.subsystem_vendor;
@@ -72,6 +73,12 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   info.write_config = [&function](u32 offset, std::string_view bytes) {
     function.sysfs_write_config(offset, std::as_bytes(std::span(bytes)));
   };
+  info.rom_size = pci::rom_bar_size(spec);
+  info.rom = [&function]() -> Result<std::string> {
+    const std::span<const u8> images = IOMMUFD_TRY(function.sysfs_rom());
+    return std::string(images.begin(), images.end());
+  };
+  info.enable_rom = [&function](bool on) { function.sysfs_enable_rom(on); };
   if (function.resettable()) info.reset = [&function] { function.reset(); };
   if (!device.physical.is_noiommu()) {
     info.iommu_group = device.physical.group_id;
@@ -79,9 +86,49 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   } else if (device.vfio != nullptr) {
     info.iommu_group = device.vfio->group().id();
   }
+  if (device.vfio != nullptr) info.driver = "vfio-pci";
   if (device.vfio != nullptr)
     info.vfio = VfioNode{device.vfio->name(), {{kVfioDeviceMajor, device.vfio->index()}, opener}};
   return info;
+}
+
+BridgeInfo describe(machine::MachineBridge& bridge) {
+  pci::Bridge& hardware = bridge.bridge;
+  const pci::Bridge::Spec& spec = hardware.spec();
+  BridgeInfo info;
+  info.secondary = spec.secondary;
+  info.subordinate = spec.subordinate;
+  PciDeviceInfo& f = info.function;
+  f.bdf = spec.bdf;
+  f.bridges = spec.bridges;
+  f.vendor = hardware.vendor();
+  f.device = hardware.device();
+  f.subsystem_vendor = spec.port ? hardware.vendor() : u16{0};
+  if (spec.port) f.driver = "pcieport";  // nobody drives a conventional bridge
+  f.class_code = pci::Bridge::kClass;
+  f.windows = hardware.sysfs_windows();
+  f.config_size = hardware.config_size();
+  f.config = [&hardware] {
+    const std::vector<u8> bytes = hardware.sysfs_config();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  f.write_config = [&hardware](u32 offset, std::string_view bytes) {
+    hardware.sysfs_write_config(offset, std::as_bytes(std::span(bytes)));
+  };
+  if (bridge.iommu != nullptr) {
+    f.iommu_group = bridge.group_id;
+    f.iommu = bridge.iommu->name();
+  }
+  return info;
+}
+
+// The group of an IOMMU, if it is not there yet.
+void add_group(std::vector<GroupInfo>& groups, u32 id, const iommu::Instance& iommu) {
+  if (std::ranges::find(groups, id, &GroupInfo::id) != groups.end()) return;
+  GroupInfo group;
+  group.id = id;
+  group.reserved.assign(iommu.reserved().begin(), iommu.reserved().end());
+  groups.push_back(std::move(group));
 }
 
 PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr<std::atomic<bool>> noiommu) {
@@ -98,14 +145,11 @@ PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr
   for (std::size_t i = 0; i < machine.devices().size(); ++i) {
     const auto& device = machine.devices()[i];
     info.devices.push_back(describe(*device, opener(Opens::kDevice, i)));
-    if (device->physical.is_noiommu() ||
-        std::ranges::find(info.groups, device->physical.group_id, &GroupInfo::id) != info.groups.end())
-      continue;
-    GroupInfo group;
-    group.id = device->physical.group_id;
-    const auto reserved = device->physical.iommu->reserved();
-    group.reserved.assign(reserved.begin(), reserved.end());
-    info.groups.push_back(std::move(group));
+    if (!device->physical.is_noiommu()) add_group(info.groups, device->physical.group_id, *device->physical.iommu);
+  }
+  for (const auto& bridge : machine.bridges()) {
+    info.bridges.push_back(describe(*bridge));
+    if (bridge->iommu != nullptr) add_group(info.groups, bridge->group_id, *bridge->iommu);
   }
   for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));
   info.noiommu.get = [noiommu] { return noiommu->load(); };

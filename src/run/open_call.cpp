@@ -34,7 +34,7 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
   if (node.kind() == NodeKind::kFile) {
     if ((mode.readable() && (node.mode() & kReadBits) == 0) || (mode.writable() && (node.mode() & kWriteBits) == 0))
       return Err(Errno::kAcces);
-    std::string content = node.read(reader_of(call));
+    std::string content = node.read(reader_of(call)).value_or("");  // an error is of a read
     Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, mode, content));
     file->set_file(make_ref<AttributeFile>(
         node.content(), [&node](Reader reader) { return node.read(reader); },
@@ -100,7 +100,7 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, con
 }
 
 Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags) {
-  std::string content = text.read(reader_of(call));
+  std::string content = text.read(reader_of(call)).value_or("");
   Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
   if (!file) return Answer::fail(file.error());
   (*file)->set_file(make_ref<AttributeFile>(Content::kText, text.read, text.write, std::move(content), text.closed));

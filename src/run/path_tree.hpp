@@ -43,8 +43,8 @@ struct DeviceNumber {
   friend constexpr bool operator==(DeviceNumber, DeviceNumber) = default;
 };
 
-// The whole content of a file, now. Called without locks held; must be thread-safe.
-using ReadContent = std::function<std::string(Reader)>;
+// The whole content of a file, now, or the errno of the attribute. Called without locks held; must be thread-safe.
+using ReadContent = std::function<Result<std::string>(Reader)>;
 // A write(2) of `data` at `offset`: the bytes taken, or the errno of the attribute. Thread-safe.
 using WriteContent = std::function<Result<u64>(std::string_view data, u64 offset)>;
 
@@ -68,7 +68,7 @@ class Node {
   // Files. size() is what stat reports: 4096 for sysfs attributes, the length for `config`.
   [[nodiscard]] u64 size() const { return size_; }
   [[nodiscard]] Content content() const { return content_; }
-  [[nodiscard]] std::string read(Reader reader) const { return read_ ? read_(reader) : std::string(); }
+  [[nodiscard]] Result<std::string> read(Reader reader) const { return read_ ? read_(reader) : std::string(); }
   [[nodiscard]] bool readable() const { return static_cast<bool>(read_); }
   [[nodiscard]] bool writable() const { return static_cast<bool>(write_); }
   // Errors: those of the attribute; kIo when the attribute has no write handler (as sysfs answers).

@@ -17,7 +17,7 @@ namespace {
 
 // The longest value that a sysfs attribute takes (PAGE_SIZE).
 constexpr std::size_t kAttributeSize = 4096;
-// Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has.
+// Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has; then the windows of a bridge.
 constexpr std::size_t kResourceLines = 13;
 // What readers without CAP_SYS_ADMIN see of `config`.
 constexpr std::size_t kPublicConfig = 64;
@@ -61,11 +61,17 @@ void add_class_device(PathTree& tree, const std::string& path, const std::string
   link_number(tree, n, path, "/dev/" + node);
 }
 
-std::string parent_path(const pci::Bdf& bdf) {
-  return fmt::format("/sys/devices/pci{:04x}:{:02x}", bdf.domain, bdf.bus);
+std::string root_bus_path(const PciDeviceInfo& d) {
+  return fmt::format("/sys/devices/pci{:04x}:{:02x}", d.bdf.domain, d.bridges.empty() ? d.bdf.bus : d.bridges[0].bus);
 }
-std::string device_path(const pci::Bdf& bdf) { return parent_path(bdf) + "/" + bdf.str(); }
+std::string device_path(const PciDeviceInfo& d) {
+  std::string path = root_bus_path(d);
+  for (const pci::Bdf& bridge : d.bridges) path += "/" + bridge.str();
+  return path + "/" + d.bdf.str();
+}
 const std::string kDriver = "/sys/bus/pci/drivers/vfio-pci";
+std::string driver_path(const std::string& name) { return "/sys/bus/pci/drivers/" + name; }
+const std::string kPortDriver = "pcieport";
 const std::string kDriverModule = "/sys/module/vfio_pci";
 
 // `driver_override`: "(null)" when unset; a name, or a newline to clear it.
@@ -96,17 +102,32 @@ std::string modalias(const PciDeviceInfo& d) {
 std::string uevent(const PciDeviceInfo& d) {
   return fmt::format(
       "{}PCI_CLASS={:04X}\nPCI_ID={:04X}:{:04X}\nPCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}\n",
-      d.vfio ? "DRIVER=vfio-pci\n" : "", d.class_code, d.vendor, d.device, d.subsystem_vendor, d.subsystem_device,
-      d.bdf.str(), modalias(d));
+      d.driver.empty() ? "" : fmt::format("DRIVER={}\n", d.driver), d.class_code, d.vendor, d.device,
+      d.subsystem_vendor, d.subsystem_device, d.bdf.str(), modalias(d));
 }
 
 std::string resource(const PciDeviceInfo& d) {
   std::string text;
-  for (std::size_t i = 0; i < kResourceLines; ++i) {
-    const pci::Resource r = i < d.resources.size() ? d.resources[i] : pci::Resource{};
+  for (std::size_t i = 0; i < kResourceLines + d.windows.size(); ++i) {
+    pci::Resource r;
+    if (i < d.resources.size()) r = d.resources[i];
+    if (i >= kResourceLines) r = d.windows[i - kResourceLines];
     text += fmt::format("0x{:016x} 0x{:016x} 0x{:016x}\n", r.start, r.end, r.flags);
   }
   return text;
+}
+
+// `rom`: its size is that of the BAR, its content the images. It is read after something else than "0" has been written.
+void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  if (d.rom_size == 0) return;
+  tree.add_file(path + "/rom", {.content = Content::kBytes,
+                                .mode = 0600,
+                                .size = d.rom_size,
+                                .read = [rom = d.rom](Reader) { return rom(); },
+                                .write = [enable = d.enable_rom](std::string_view data, u64 offset) -> Result<u64> {
+                                  enable(offset != 0 || data != "0\n");
+                                  return data.size();
+                                }});
 }
 
 void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
@@ -145,6 +166,7 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .size = d.config_size,
                                    .read = read_config,
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
+  add_rom(tree, path, d);
   if (d.reset) {
     tree.add_file(path + "/reset",
                   {.mode = 0200, .write = [reset = d.reset](std::string_view data, u64) -> Result<u64> {
@@ -160,10 +182,11 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                  .write = [override](std::string_view data, u64) { return override->write(data); }});
 }
 
-void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
-  const std::string path = device_path(d.bdf);
+// What functions and bridges have in common.
+void add_pci_function(PathTree& tree, const PciDeviceInfo& d) {
+  const std::string path = device_path(d);
   const std::string bdf = d.bdf.str();
-  tree.add_directory(parent_path(d.bdf), Entries::kMerged);
+  tree.add_directory(root_bus_path(d), Entries::kMerged);
   tree.add_directory(path, Entries::kOwn);
   add_attributes(tree, path, d);
   link(tree, path + "/subsystem", "/sys/bus/pci");
@@ -178,9 +201,25 @@ void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
     link(tree, path + "/iommu", instance);
     link(tree, instance + "/devices/" + bdf, path);
   }
+  if (d.driver.empty()) return;
+  link(tree, path + "/driver", driver_path(d.driver));
+  link(tree, driver_path(d.driver) + "/" + bdf, path);
+}
+
+void add_bridge(PathTree& tree, const BridgeInfo& b) {
+  const std::string path = device_path(b.function);
+  const auto file = [&](const char* name, u32 value) {
+    tree.add_file(path + "/" + name, constant(fmt::format("{}\n", value)));
+  };
+  add_pci_function(tree, b.function);
+  file("secondary_bus_number", b.secondary);
+  file("subordinate_bus_number", b.subordinate);
+}
+
+void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
+  const std::string path = device_path(d);
+  add_pci_function(tree, d);
   if (!d.vfio) return;
-  link(tree, path + "/driver", kDriver);
-  link(tree, kDriver + "/" + bdf, path);
   const std::string class_device = path + "/vfio-dev/" + d.vfio->name;
   tree.add_directory(path + "/vfio-dev", Entries::kOwn);
   const std::string node = "vfio/devices/" + d.vfio->name;
@@ -303,6 +342,9 @@ PathTree build_tree(const MachineInfo& machine) {
   add_modules(tree, machine.noiommu);
   for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
   for (const GroupInfo& group : machine.groups) add_group(tree, group);
+  if (std::ranges::any_of(machine.bridges, [](const auto& b) { return b.function.driver == kPortDriver; }))
+    tree.add_directory(driver_path(kPortDriver), Entries::kOwn);
+  for (const BridgeInfo& bridge : machine.bridges) add_bridge(tree, bridge);
   for (const PciDeviceInfo& device : machine.devices) add_pci_device(tree, device);
   if (machine.faults != nullptr) add_fault_injection(tree, *machine.faults);
   return tree;

@@ -3,8 +3,8 @@
 // PathTree from plain data (spec vfio-device 17, noiommu 4 and 5, clients 1). The composition fills the data; nothing
 // here knows the engine.
 //
-// The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/BDF (each bus stands for a root bus
-// of its own), everything else are links to it. A device whose probe failed is there without `driver` and `vfio-dev`.
+// The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/[BDF of each bridge above it/]BDF (a bus without
+// a bridge stands for a root bus of its own), everything else are links to it. A device whose probe failed is there without `driver` and `vfio-dev`.
 #pragma once
 
 #include <array>
@@ -37,6 +37,7 @@ struct VfioNode {
 
 struct PciDeviceInfo {
   pci::Bdf bdf;
+  std::vector<pci::Bdf> bridges;  // above it, from the root bus down
   u16 vendor = 0;
   u16 device = 0;
   u16 subsystem_vendor = 0;
@@ -44,16 +45,28 @@ struct PciDeviceInfo {
   u32 class_code = 0;  // 24 bits
   u8 revision = 0;
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
+  std::vector<pci::Resource> windows;        // of a bridge
   u32 irq = 0;
   s32 numa_node = -1;
   u32 config_size = 256;                                                 // 256 or 4096
   std::function<std::string()> config;                                   // the whole config space, now; thread-safe
   std::function<void(u32 offset, std::string_view bytes)> write_config;  // inside the space; thread-safe
+  u64 rom_size = 0;                                                      // of the expansion ROM's BAR; 0: none
+  std::function<Result<std::string>()> rom;                              // what a read of `rom` gives
+  std::function<void(bool)> enable_rom;                                  // what a write to it does
   std::function<void()> reset;                                           // of the function alone; empty: it has none
   std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
   std::optional<u32> iommu_group;     // only behind an IOMMU
   std::string iommu;                  // name of its IommuInfo; empty without one
-  std::optional<VfioNode> vfio;       // absent: no driver is bound, because its probe failed
+  std::string driver;                 // empty: none is bound
+  std::optional<VfioNode> vfio;       // with vfio-pci
+};
+
+// A bridge; its function has no node.
+struct BridgeInfo {
+  PciDeviceInfo function;
+  u8 secondary = 0;
+  u8 subordinate = 0;
 };
 
 // An IOMMU instance, e.g. "dmar0" with "intel-iommu/cap", or "ivhd0" with "amd-iommu/features".
@@ -80,6 +93,7 @@ struct MachineInfo {
   CharDevice iommufd;                 // /dev/iommu
   CharDevice container;               // /dev/vfio/vfio
   std::vector<VfioNode> vfio_groups;  // /dev/vfio/NAME
+  std::vector<BridgeInfo> bridges;
   std::vector<PciDeviceInfo> devices;
   std::vector<IommuInfo> iommus;
   std::vector<GroupInfo> groups;

@@ -39,8 +39,7 @@ Result<std::vector<Dependent>> Registry::dependents(const Device& device, const 
   }
   std::vector<Dependent> out;
   for (const Slot& slot : slots_) {
-    const pci::Bdf& other = slot.function->bdf();
-    if (other.domain == at.domain && other.bus == at.bus) out.push_back(describe(slot, ctx));
+    if (slot.function->is_below(at)) out.push_back(describe(slot, ctx));
   }
   return out;
 }

@@ -30,6 +30,7 @@ struct SampleMachine {
     d.reset = [this] { ++resets; };
     d.iommu_group = 5;
     d.iommu = "ivhd0";
+    d.driver = "vfio-pci";
     d.vfio = VfioNode{"vfio0", {{kVfioDeviceMajor, 0}, 11}};
     info.devices.push_back(d);
     d.bdf.bus = 2;
@@ -39,6 +40,7 @@ struct SampleMachine {
     info.devices.push_back(d);
     d.bdf.bus = 3;
     d.vfio.reset();
+    d.driver.clear();
     info.devices.push_back(d);
     info.iommufd = {{kMiscMajor, kIommufdMinor}, 10};
     info.iommus.push_back({"ivhd0", {{"amd-iommu/cap", "0\n"}, {"amd-iommu/features", "0\n"}}});
