@@ -175,7 +175,7 @@ constexpr Mistake kMistakes[] = {
     // Keys.
     {"device: []",
      "m:1:1: device: unknown key 'device' (did you mean 'devices'?); the keys of a machine are: iommus, "
-     "devices, noiommu, phys, container, selftest"},
+     "bridges, devices, noiommu, phys, container, selftest"},
     {"hosts: []",
      "m:1:1: hosts: unknown key 'hosts'; the keys of a machine are: iommus, bridges, devices, noiommu, phys, "
      "container, selftest"},
