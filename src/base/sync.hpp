@@ -38,8 +38,11 @@ namespace iommufd {
 
 // Outermost first. A thread that holds a rank may take only larger ones.
 enum class LockRank : u8 {
+  kRunTree = 8,         // run: one at a time makes the next tree of paths
+  kDrivers = 10,        // machine: which driver has which function
   kRunProcess = 12,     // run: cache of client processes
-  kRunPaths = 14,       // run: tree of paths
+  kRunPaths = 14,       // run: mirror of the tree of paths
+  kVfioRegistry = 15,   // vfio: which devices and groups there are
   kVfioGroup = 16,      // vfio: one group: who has it, its container
   kVfioContainer = 18,  // vfio: one native container
   kVfioDevice = 20,     // vfio: one device, its binding, its irqs

@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <optional>
+#include <utility>
 
 #include "base/result.hpp"
 #include "cli/read_file.hpp"
@@ -17,9 +20,27 @@ namespace iommufd::cli {
 namespace {
 
 constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group", kRom = "rom";
-constexpr std::array kCommon{kAddress, kIommu, kGroup, kRom};
-constexpr std::size_t kMaxRom = 16 << 20;  // PCI 3.0, 6.2.5.2
+// What stands before the identity, whose keys have values of one form.
+constexpr std::array kCommon{
+    models::Key{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
+    models::Key{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
+    models::Key{"group", "NAME|NUMBER", "by topology", "devices behind one IOMMU that share a group"},
+    models::Key{"rom", "FILE", "none", "what its expansion ROM holds, up to 16 MiB"},
+    models::Key{"vendor", "NUMBER", "the model's",
+                "vendor id, for programs that choose devices by it: 0x... or decimal"},
+    models::Key{"device", "NUMBER", "the model's", "device id"},
+    models::Key{"subsystem_vendor", "NUMBER", "the model's", "subsystem vendor id"},
+    models::Key{"subsystem_device", "NUMBER", "the model's", "subsystem id"},
+    models::Key{"class", "NUMBER", "the model's", "class code of 24 bits: base, sub, programming interface"},
+    models::Key{"revision", "NUMBER", "the model's", "revision id"},
+};
+constexpr u64 kNoVendor = 0xffff;  // what an empty slot reads
+
+bool is_common(std::string_view key) {
+  return std::ranges::any_of(kCommon, [&](const models::Key& k) { return key == k.name; });
+}
 constexpr u64 kLastGroup = 0x7fff'ffff;    // an int in the kernel
+constexpr std::size_t kMaxRom = 16 << 20;  // PCI 3.0, 6.2.5.2
 
 Parsed<std::string> parse_iommu(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
   std::vector<std::string_view> names;
@@ -49,6 +70,31 @@ Parsed<std::shared_ptr<const std::vector<u8>>> load_rom(std::string_view path) {
   return std::make_shared<const std::vector<u8>>(content->begin(), content->end());
 }
 
+template <class T>
+Parsed<void> set_number(std::optional<T>& to, std::string_view text, u64 last = std::numeric_limits<T>::max()) {
+  const Parsed<u64> number = parse_number(text);
+  if (!number) return std::unexpected(number.error());
+  if (*number > last) return std::unexpected(fmt::format("{} is too large: at most {:#x}", text, last));
+  to = static_cast<T>(*number);
+  return {};
+}
+
+// Nothing: the key is another one.
+std::optional<Parsed<void>> set_identity(machine::Identity& identity, std::string_view key, std::string_view text) {
+  constexpr u64 kLastClass = 0xff'ffff;
+  if (key == "vendor") {
+    Parsed<void> set = set_number(identity.vendor, text);
+    if (set && identity.vendor == kNoVendor) return std::unexpected("0xffff is what an empty slot reads, and nobody's");
+    return set;
+  }
+  if (key == "device") return set_number(identity.device, text);
+  if (key == "subsystem_vendor") return set_number(identity.subsystem_vendor, text);
+  if (key == "subsystem_device") return set_number(identity.subsystem_device, text);
+  if (key == "class") return set_number(identity.class_code, text, kLastClass);
+  if (key == "revision") return set_number(identity.revision, text);
+  return {};
+}
+
 // The model knows which values its keys take.
 Parsed<void> configure(std::string_view model, const models::KeyValues& keys) {
   models::Poller unused;
@@ -65,6 +111,8 @@ Parsed<pci::Bdf> parse_address(std::string_view text) {
       fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
 }
 
+std::span<const models::Key> common_device_keys() { return kCommon; }
+
 Parsed<const models::Kind*> find_model(std::string_view name) {
   if (const models::Kind* kind = models::find(name)) return kind;
   std::vector<std::string_view> names;
@@ -76,7 +124,8 @@ Parsed<const models::Kind*> find_model(std::string_view name) {
 }
 
 std::vector<std::string_view> device_keys(const models::Kind& model) {
-  std::vector<std::string_view> names(kCommon.begin(), kCommon.end());
+  std::vector<std::string_view> names;
+  for (const models::Key& key : kCommon) names.emplace_back(key.name);
   for (const models::Key& key : model.keys) names.emplace_back(key.name);
   return names;
 }
@@ -91,6 +140,8 @@ Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std
     spec.group = IOMMUFD_TRY(parse_group(value));
   } else if (key == kRom) {
     spec.rom = IOMMUFD_TRY(load_rom(value));
+  } else if (const auto set = set_identity(spec.identity, key, value)) {
+    return *set;
   } else {
     IOMMUFD_TRY(configure(spec.model, {{std::string(key), std::string(value)}}));
     spec.keys.emplace_back(key, value);
@@ -127,8 +178,7 @@ Parsed<machine::DeviceSpec> parse_device(std::string_view text, const std::vecto
     if (std::ranges::find(seen, key) != seen.end()) return std::unexpected(fmt::format("key '{}' is given twice", key));
     seen.push_back(key);
     if (const auto set = set_device_key(spec, key, item.substr(equals + 1), iommus); !set) {
-      const bool common = std::ranges::find(kCommon, key) != kCommon.end();
-      return std::unexpected(common ? fmt::format("{}={}", key, set.error()) : set.error());
+      return std::unexpected(is_common(key) ? fmt::format("{}={}", key, set.error()) : set.error());
     }
   }
   IOMMUFD_TRY(check_device(spec));

@@ -3,6 +3,7 @@
 // with the value, or name the key where the model speaks.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@
 namespace iommufd::cli {
 
 Parsed<pci::Bdf> parse_address(std::string_view text);
+
+// The keys that every model has.
+std::span<const models::Key> common_device_keys();
 
 Parsed<const models::Kind*> find_model(std::string_view name);
 

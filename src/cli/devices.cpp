@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <string_view>
 #include <vector>
 
+#include "cli/device_value.hpp"
 #include "iommu/kind.hpp"
 #include "models/registry.hpp"
 
@@ -33,12 +33,6 @@ void print_rows(std::string& out, const std::vector<Row>& rows) {
   }
 }
 
-constexpr std::array kCommonKeys{
-    Row{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
-    Row{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
-    Row{"group", "NAME|NUMBER", "by slot", "devices behind one IOMMU that share a group"},
-    Row{"rom", "FILE", "none", "what its expansion ROM holds, up to 16 MiB"},
-};
 constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
 
 }  // namespace
@@ -48,8 +42,9 @@ std::string describe_devices() {
   for (const models::Kind& kind : models::all()) {
     fmt::format_to(std::back_inserter(out), "\n{}: {}\n", kind.name, kind.summary);
     std::vector<Row> rows{kHead};
-    rows.insert(rows.end(), kCommonKeys.begin(), kCommonKeys.end());
-    for (const models::Key& key : kind.keys) rows.push_back({key.name, key.values, key.fallback, key.help});
+    const auto add = [&](const models::Key& key) { rows.push_back({key.name, key.values, key.fallback, key.help}); };
+    std::ranges::for_each(common_device_keys(), add);
+    std::ranges::for_each(kind.keys, add);
     print_rows(out, rows);
   }
   out += "\nKinds of IOMMU:\n";

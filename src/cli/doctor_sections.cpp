@@ -197,7 +197,7 @@ Section memory_section() {
 }
 
 Section paths_section() {
-  const run::PathTree nothing;
+  const auto nothing = std::make_shared<const run::PathTree>();
   Finding mount{.what = "mount view of /dev and /sys"};
   if (const auto view = run::PathView::create(nothing, run::PathsPolicy::kMount); view) {
     mount.detail = geteuid() == 0 ? "in a mount namespace" : "in a user and mount namespace";

@@ -51,11 +51,11 @@ std::string memory_text(const machine::PhysSpec& spec) {
   return fmt::format("fragmented, seed {}, {}", policy.seed, where);
 }
 
-Branch device_branch(const machine::MachineDevice& device) {
+Branch device_branch(const machine::Machine& machine, const machine::MachineDevice& device) {
   std::string text = fmt::format("{}  {}", device.spec.address->str(), device.spec.model);
   for (const auto& [key, value] : device.spec.keys) fmt::format_to(std::back_inserter(text), " {}={}", key, value);
-  text += device.vfio != nullptr ? fmt::format("  /dev/vfio/devices/{}", device.vfio->name())
-                                 : "  no node: enable_unsafe_noiommu_mode is off";
+  const Ref<vfio::Device> vfio = machine.vfio(device);
+  text += vfio ? fmt::format("  /dev/vfio/devices/{}", vfio->name()) : "  no node: enable_unsafe_noiommu_mode is off";
   return {std::move(text)};
 }
 
@@ -88,18 +88,19 @@ std::vector<Branch> bus_branches(const machine::Machine& machine, const machine:
 
 // The groups behind an IOMMU, or those without one, by number; then devices that VFIO has not taken.
 std::vector<Branch> group_branches(const machine::Machine& machine, const iommu::Instance* iommu) {
-  std::vector<const vfio::Group*> groups;
+  std::vector<Ref<vfio::Group>> groups;
   for (const auto& group : machine.vfio().groups())
-    if (group->iommu() == iommu) groups.push_back(group.get());
-  std::ranges::sort(groups, {}, &vfio::Group::id);
+    if (group->iommu() == iommu) groups.push_back(group);
+  std::ranges::sort(groups, {}, [](const auto& group) { return group->id(); });
   std::vector<Branch> out;
-  for (const vfio::Group* group : groups) {
+  for (const Ref<vfio::Group>& group : groups) {
     Branch& branch = out.emplace_back(Branch{fmt::format("group {}  /dev/vfio/{}", group->id(), group->name())});
     for (const auto& device : machine.devices())
-      if (device->vfio != nullptr && &device->vfio->group() == group) branch.below.push_back(device_branch(*device));
+      if (const auto vfio = machine.vfio(*device); vfio && &vfio->group() == group.get())
+        branch.below.push_back(device_branch(machine, *device));
   }
   for (const auto& device : machine.devices())
-    if (device->vfio == nullptr && device->physical.iommu == iommu) out.push_back(device_branch(*device));
+    if (!machine.vfio(*device) && device->physical.iommu == iommu) out.push_back(device_branch(machine, *device));
   return out;
 }
 

@@ -20,6 +20,7 @@ class BufferFile;
 class File;
 class IommuFile;
 class VfioContainerFile;
+class VfioDeviceFile;
 class VfioGroupFile;
 
 enum class CloseOnExec : u8 { kNo, kYes };
@@ -69,6 +70,7 @@ class File : public RefCounted {
   // And for those of VFIO's group interface.
   virtual VfioContainerFile* as_vfio_container() { return nullptr; }
   virtual VfioGroupFile* as_vfio_group() { return nullptr; }
+  virtual VfioDeviceFile* as_vfio_device() { return nullptr; }
   // The last descriptor and the last mapping are gone. Called once, by the carrier; never fails.
   virtual void release() = 0;
 };

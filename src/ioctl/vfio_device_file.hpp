@@ -22,6 +22,8 @@ class VfioDeviceFile final : public File {
   Result<void> mmap(Call& call, const MmapRequest& request) override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;
+  VfioDeviceFile* as_vfio_device() override { return this; }
+  [[nodiscard]] const pci::Function& function() const { return file_->function(); }
   [[nodiscard]] bool is_released() const { return file_->is_released(); }
 
  private:

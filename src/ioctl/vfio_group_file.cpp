@@ -48,9 +48,9 @@ Result<std::string_view> bdf_of(std::string_view text) {
 
 }  // namespace
 
-Result<Ref<File>> VfioGroupFile::open(Call& call, vfio::Group& group, NoiommuOpened noiommu_opened) {
-  IOMMUFD_TRY(group.open(call));
-  return Ref<File>(Ref<VfioGroupFile>::adopt(new VfioGroupFile(group, std::move(noiommu_opened))));
+Result<Ref<File>> VfioGroupFile::open(Call& call, Ref<vfio::Group> group, NoiommuOpened noiommu_opened) {
+  IOMMUFD_TRY(group->open(call));
+  return Ref<File>(Ref<VfioGroupFile>::adopt(new VfioGroupFile(std::move(group), std::move(noiommu_opened))));
 }
 
 void VfioGroupFile::release() {
@@ -59,14 +59,14 @@ void VfioGroupFile::release() {
     const MutexLock lock(mu_);
     devices.swap(devices_);
   }
-  group_.close();
+  group_->close();
 }
 
 Result<s64> VfioGroupFile::ioctl(Call& call, u32 cmd, u64 arg) {
   switch (static_cast<VfioGroupCommand>(cmd)) {
     case VfioGroupCommand::kGetStatus: return zero(get_status(call, UserVa{arg}));
     case VfioGroupCommand::kSetContainer: return zero(set_container(call, UserVa{arg}));
-    case VfioGroupCommand::kUnsetContainer: return zero(group_.unset_container());
+    case VfioGroupCommand::kUnsetContainer: return zero(group_->unset_container());
     case VfioGroupCommand::kGetDeviceFd: return get_device_fd(call, UserVa{arg});
   }
   return reject(Errno::kNoTty, {"cmd", cmd, "is no command of a group", kSection});
@@ -76,7 +76,7 @@ Result<void> VfioGroupFile::get_status(Call& call, UserVa arg) {
   using Status = abi::VfioGroupStatus;
   ArgumentBytes bytes(call, arg, sizeof(Status));
   Status cmd = IOMMUFD_TRY(copy_in_minimum<Status>(bytes, kSection));
-  const vfio::Group::Status now = group_.status();
+  const vfio::Group::Status now = IOMMUFD_TRY(group_->status());
   cmd.flags = (now.viable ? Status::kViable : 0) | (now.container_set ? Status::kContainerSet : 0);
   return copy_out(call, arg, cmd);
 }
@@ -86,9 +86,9 @@ Result<void> VfioGroupFile::set_container(Call& call, UserVa arg) {
   IOMMUFD_TRY(call.memory()->read(arg, std::as_writable_bytes(std::span(&fd, 1))));
   const Ref<File> file = IOMMUFD_TRY(call.resolve(fd));
   if (VfioContainerFile* native = file ? file->as_vfio_container() : nullptr)
-    return group_.set_container(native->container(), call);
-  if (IommuFile* iommufd = file ? file->as_iommu() : nullptr) return group_.set_container(iommufd->context());
-  if (group_.status().container_set)
+    return group_->set_container(native->container(), call);
+  if (IommuFile* iommufd = file ? file->as_iommu() : nullptr) return group_->set_container(iommufd->context());
+  if (IOMMUFD_TRY(group_->status()).container_set)
     return reject(Errno::kInval, {"container", 0, "the group has one already", kSection});
   return reject(Errno::kBadFd, {"fd", static_cast<u64>(fd), "must be a container or an open of /dev/iommu", kSection});
 }
@@ -96,9 +96,9 @@ Result<void> VfioGroupFile::set_container(Call& call, UserVa arg) {
 // One device has one open file: asked again, it gives another descriptor of that, so that both show the same BARs.
 Result<s64> VfioGroupFile::get_device_fd(Call& call, UserVa arg) {
   const std::string name = IOMMUFD_TRY(read_name(call, arg));
-  vfio::Device& device = IOMMUFD_TRY(group_.find(IOMMUFD_TRY(bdf_of(name))))
-  .get();
-  IOMMUFD_TRY(group_.check_open(call));
+  const Ref<vfio::Device> found = IOMMUFD_TRY(group_->find(IOMMUFD_TRY(bdf_of(name))));
+  vfio::Device& device = *found;
+  IOMMUFD_TRY(group_->check_open(call));
   Ref<VfioDeviceFile> open;
   {
     const MutexLock lock(mu_);
@@ -106,7 +106,7 @@ Result<s64> VfioGroupFile::get_device_fd(Call& call, UserVa arg) {
   }
   if (open && !open->is_released()) return IOMMUFD_TRY(call.install_again(*open, CloseOnExec::kYes));
   const auto make = [&](std::unique_ptr<vfio::FileMemory> memory) -> Result<Ref<File>> {
-    Ref<VfioDeviceFile> file = IOMMUFD_TRY(open_vfio_device(call, group_, device, std::move(memory)));
+    Ref<VfioDeviceFile> file = IOMMUFD_TRY(open_vfio_device(call, *group_, device, std::move(memory)));
     const MutexLock lock(mu_);
     devices_.insert_or_assign(&device, file);
     return Ref<File>(std::move(file));

@@ -16,7 +16,7 @@ class VfioGroupFile final : public File {
   // Told of every device without an IOMMU that is opened, and by whom.
   using NoiommuOpened = std::function<void(const vfio::Device& device, const std::string& caller)>;
   // Errors: those of vfio::Group::open().
-  static Result<Ref<File>> open(Call& call, vfio::Group& group, NoiommuOpened noiommu_opened);
+  static Result<Ref<File>> open(Call& call, Ref<vfio::Group> group, NoiommuOpened noiommu_opened);
 
   Result<s64> ioctl(Call& call, u32 cmd, u64 arg) override;
   Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
@@ -26,16 +26,16 @@ class VfioGroupFile final : public File {
   VfioGroupFile* as_vfio_group() override { return this; }
   void release() override;
 
-  [[nodiscard]] vfio::Group& group() const { return group_; }
+  [[nodiscard]] vfio::Group& group() const { return *group_; }
 
  private:
-  VfioGroupFile(vfio::Group& group, NoiommuOpened noiommu_opened)
-      : group_(group), noiommu_opened_(std::move(noiommu_opened)) {}
+  VfioGroupFile(Ref<vfio::Group> group, NoiommuOpened noiommu_opened)
+      : group_(std::move(group)), noiommu_opened_(std::move(noiommu_opened)) {}
   Result<void> get_status(Call& call, UserVa arg);
   Result<void> set_container(Call& call, UserVa arg);
   Result<s64> get_device_fd(Call& call, UserVa arg) IOMMUFD_EXCLUDES(mu_);
 
-  vfio::Group& group_;
+  const Ref<vfio::Group> group_;
   const NoiommuOpened noiommu_opened_;
   Mutex mu_{LockRank::kLeaf};
   // Those that were opened through this file; some are closed by now.

@@ -18,7 +18,7 @@ using abi::VfioPciDependentDevice;
 constexpr const char* kSection = "vfio-device 14";
 
 VfioPciDependentDevice encode_group(const vfio::Dependent& d) {
-  return {d.group->id(), d.bdf.domain, d.bdf.bus, d.bdf.devfn()};
+  return {*d.iommu_group, d.bdf.domain, d.bdf.bus, d.bdf.devfn()};
 }
 
 VfioPciDependentDevice encode(const vfio::Dependent& d) {
@@ -50,7 +50,7 @@ Result<void> VfioDeviceFile::get_hot_reset_info(Call& call, Busy& device, UserVa
   auto cmd = IOMMUFD_TRY(copy_in_minimum<abi::VfioPciHotResetInfo>(bytes, kSection));
   const std::vector<vfio::Dependent> hit = IOMMUFD_TRY(device.hot_reset_info());
   const bool by_group = file_->is_in_group();
-  if (by_group && std::ranges::any_of(hit, [](const auto& d) { return d.group == nullptr; }))
+  if (by_group && std::ranges::any_of(hit, [](const auto& d) { return !d.iommu_group; }))
     return reject(Errno::kPerm, {"fd", 0, "a function on the bus has no group", kSection});
   cmd.flags = 0;
   cmd.count = static_cast<u32>(hit.size());
@@ -85,7 +85,10 @@ Result<void> VfioDeviceFile::hot_reset(Call& call, Busy& device, UserVa arg) {
     return reject(Errno::kInval, {"count", cmd.count, "is more than a reset would hit", kSection});
   if (cmd.count != 0) groups = IOMMUFD_TRY(shown_groups(call, advance(arg, sizeof cmd), cmd.count));
   for (const vfio::Dependent& d : hit) {
-    const bool mine = file_->is_in_group() ? d.group != nullptr && std::ranges::find(groups, d.group) != groups.end()
+    if (!d.group)
+      return reject(Errno::kInval,
+                    {"devfn", d.bdf.devfn(), "a function on the bus is not bound to vfio-pci", kSection});
+    const bool mine = file_->is_in_group() ? std::ranges::find(groups, d.group.get()) != groups.end()
                                            : d.owner != vfio::Dependent::Owner::kOther;
     if (!mine)
       return reject(Errno::kInval, {"devfn", d.bdf.devfn(), "a function on the bus is not the caller's", kSection});

@@ -24,6 +24,15 @@ mem::PhysPolicy phys_policy(const PhysSpec& spec) {
 
 namespace {
 
+void identify(pci::FunctionSpec& function, const Identity& identity) {
+  function.vendor = identity.vendor.value_or(function.vendor);
+  function.device = identity.device.value_or(function.device);
+  function.subsystem_vendor = identity.subsystem_vendor.value_or(function.subsystem_vendor);
+  function.subsystem_device = identity.subsystem_device.value_or(function.subsystem_device);
+  function.class_code = identity.class_code.value_or(function.class_code);
+  function.revision = identity.revision.value_or(function.revision);
+}
+
 // What the devices are, in their order.
 std::expected<std::vector<models::Blueprint>, std::string> configure(const MachineSpec& spec, models::Poller& poller) {
   std::vector<models::Blueprint> out;
@@ -34,6 +43,7 @@ std::expected<std::vector<models::Blueprint>, std::string> configure(const Machi
     models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
     if (!blueprint) return std::unexpected(blueprint.error().text);
     blueprint->spec.rom = device.rom;
+    identify(blueprint->spec, device.identity);
     out.push_back(std::move(*blueprint));
   }
   return out;
@@ -63,15 +73,21 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
     machine->bridges_.push_back(std::make_unique<MachineBridge>(
         spec.bridges[i], placed->bridges[i], machine->find_iommu(iommu_of(spec.bridges[i], spec.bridges, spec.devices)),
         groups.bridges[i].value_or(0)));
+  for (const std::optional<u32>& id : groups.bridges)
+    if (id) machine->registry_.reserve_group(*id);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
     machine->add(spec.devices[i], (*blueprints)[i], placed->devices[i], groups.devices[i]);
+  machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
   return machine;
 }
 
 Machine::Machine(const MachineSpec& spec, Log log)
-    : noiommu_(spec.noiommu), container_(spec.container), log_(std::move(log)) {}
+    : noiommu_(spec.noiommu == NoiommuMode::kOn),
+      container_(spec.container),
+      log_(std::move(log)),
+      drivers_(registry_, [this] { return unsafe_noiommu(); }, log_) {}
 
 Machine::~Machine() = default;
 
@@ -109,21 +125,7 @@ void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, co
       placement, blueprint.spec, *device->port,
       [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make);
 
-  const Result<std::reference_wrapper<vfio::Device>> probed =
-      registry_.add(*device->function, device->physical,
-                    noiommu_ == NoiommuMode::kOn ? vfio::UnsafeNoiommu::kOn : vfio::UnsafeNoiommu::kOff, group);
-  if (probed) {
-    device->vfio = &probed->get();
-    if (device->vfio->is_noiommu()) {
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu cdev", name));
-      log_(fmt::format("vfio-pci {}: Adding kernel taint for vfio-noiommu group on device", name));
-    }
-  } else {
-    log_(
-        fmt::format("vfio-pci {}: probe failed with error -{}: the device has no IOMMU; "
-                    "add --enable-unsafe-noiommu-mode to use it without one",
-                    name, static_cast<int>(probed.error())));
-  }
+  drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The composition: physical memory, IOMMUs, PCI functions with their models, and the VFIO devices that came of them,
-// built from a MachineSpec by one thread and constant afterwards.
+// The composition: physical memory, IOMMUs, PCI functions with their models, and the drivers of their bus, built from a
+// MachineSpec by one thread. Only drivers and their devices change afterwards (drivers.hpp).
 //
 // Groups are as assign_groups() says.
 #pragma once
 
+#include <atomic>
 #include <expected>
 #include <functional>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "core/device.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
+#include "machine/drivers.hpp"
 #include "machine/fault_report.hpp"
 #include "machine/spec.hpp"
 #include "mem/physical_memory.hpp"
@@ -37,7 +39,6 @@ struct MachineDevice {
   std::unique_ptr<iommu::DevicePort> port;
   core::PhysicalDevice physical;
   std::unique_ptr<pci::Function> function;
-  vfio::Device* vfio = nullptr;  // null: the probe failed
 };
 
 struct MachineBridge {
@@ -69,9 +70,16 @@ class Machine {
   [[nodiscard]] models::Poller& poller() { return poller_; }
   // Null: no test ABI.
   [[nodiscard]] selftest::World* selftest() { return selftest_.get(); }
-  [[nodiscard]] NoiommuMode noiommu_mode() const { return noiommu_; }
+  // enable_unsafe_noiommu_mode of the module vfio. Drivers ask when they probe a device, containers each time.
+  [[nodiscard]] bool unsafe_noiommu() const { return noiommu_.load(); }
+  void set_unsafe_noiommu(bool on) { noiommu_.store(on); }
   [[nodiscard]] ContainerKind container() const { return container_; }
   [[nodiscard]] const vfio::Registry& vfio() const { return registry_; }
+  [[nodiscard]] Drivers& drivers() { return drivers_; }
+  // What VFIO has registered of the device; null: it is not bound to vfio-pci.
+  [[nodiscard]] Ref<vfio::Device> vfio(const MachineDevice& device) const {
+    return drivers_.state(*device.function).vfio;
+  }
   // Some device has registers that a client may map: somebody has to look at them.
   [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
 
@@ -82,7 +90,7 @@ class Machine {
   // By the name of the description.
   [[nodiscard]] iommu::Instance* find_iommu(std::string_view name) const;
 
-  const NoiommuMode noiommu_;
+  std::atomic<bool> noiommu_;
   const ContainerKind container_;
   const Log log_;
   FaultReport faults_;
@@ -91,9 +99,10 @@ class Machine {
   std::vector<std::unique_ptr<iommu::Instance>> iommus_;
   std::vector<std::string> iommu_names_;  // of the description
   models::Poller poller_;
-  vfio::Registry registry_;
+  vfio::Registry registry_;  // interrupts of the devices go to it until they end
   std::vector<std::unique_ptr<MachineDevice>> devices_;
   std::vector<std::unique_ptr<MachineBridge>> bridges_;
+  Drivers drivers_;
   bool has_mappable_bars_ = false;
 };
 

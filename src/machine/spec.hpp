@@ -31,6 +31,14 @@ inline constexpr std::string_view kNoIommu = "none";
 // An IOMMU group: its number, or a name that devices share; the machine gives it a number then.
 using GroupLabel = std::variant<u32, std::string>;
 
+// What of a function's identity is not to be the model's: programs that choose devices by their ids find it then.
+struct Identity {
+  std::optional<u16> vendor, device, subsystem_vendor, subsystem_device;
+  std::optional<u32> class_code;  // 24 bits
+  std::optional<u8> revision;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
 // One `-d MODEL[,addr=...][,iommu=...][,group=...][,KEY=VALUE...]`, or one of `devices` in a machine file.
 struct DeviceSpec {
   std::string model;
@@ -38,6 +46,7 @@ struct DeviceSpec {
   std::string iommu = "amd";                     // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
   std::shared_ptr<const std::vector<u8>> rom{};  // what its expansion ROM holds; null: it has none
   std::optional<GroupLabel> group;               // absent: by topology (groups.hpp)
+  Identity identity;
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
 

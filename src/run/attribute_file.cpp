@@ -33,7 +33,7 @@ Result<u64> AttributeFile::write(ioctl::Call& call, u64 offset, UserVa buf, u64 
   std::vector<std::byte> data(std::min<u64>(count, kPageSize));
   const std::size_t n = IOMMUFD_TRY(call.memory()->read_some(buf, data));
   if (n == 0 && count != 0) return Err(Errno::kFault);
-  return write_(std::string_view(reinterpret_cast<const char*>(data.data()), n), offset);
+  return write_({.data = std::string_view(reinterpret_cast<const char*>(data.data()), n), .offset = offset});
 }
 
 Result<void> AttributeFile::mmap(ioctl::Call&, const ioctl::MmapRequest&) { return Err(Errno::kNoDev); }

@@ -3,7 +3,7 @@
 // until the next such read; bytes are made at every read. An attribute may refuse either. Thread-safe.
 //
 // The memfd behind the descriptor holds the content as it was at the open, for descriptors that the client moved below
-// kFirstFd, where its reads are not notified.
+// kFirstFd, where its reads are not notified; of a text that is only written it takes what is written there (open_file.hpp).
 #pragma once
 
 #include <functional>

@@ -2,6 +2,7 @@
 #include "run/attributes.hpp"
 
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 namespace iommufd::run {
 namespace {
@@ -11,6 +12,14 @@ constexpr u32 kBasicStats = 0x7ff;  // STATX_BASIC_STATS
 StatxTime time_of(const timespec& t) { return {t.tv_sec, static_cast<u32>(t.tv_nsec), 0}; }
 
 }  // namespace
+
+Result<void> check_access(const struct stat& st, u32 wanted) {
+  if ((wanted & ~u32{R_OK | W_OK | X_OK}) != 0) return Err(Errno::kInval);
+  const bool read = (st.st_mode & 0444) != 0, write = (st.st_mode & 0222) != 0, execute = (st.st_mode & 0111) != 0;
+  if (((wanted & R_OK) != 0 && !read) || ((wanted & W_OK) != 0 && !write) || ((wanted & X_OK) != 0 && !execute))
+    return Err(Errno::kAcces);
+  return {};
+}
 
 Statx statx_of(const struct stat& st) {
   Statx x;

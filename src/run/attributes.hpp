@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "base/result.hpp"
 #include "base/types.hpp"
 
 namespace iommufd::run {
@@ -35,6 +36,9 @@ struct Statx {
   u64 spare[14] = {};
 };
 static_assert(sizeof(Statx) == 256);
+
+// What the bits of a node let its owner do; `wanted` as for access(2). Errors: kInval, kAcces.
+Result<void> check_access(const struct stat& st, u32 wanted);
 
 Statx statx_of(const struct stat& st);
 

@@ -33,6 +33,9 @@ class FaultPlans {
   // fail_iommufd/verbose and its like: above 0, each failure is reported on stderr.
   std::atomic<u32> verbose{2};
 
+  // The filters by kind of memory of debugfs. Our points are not told apart by kind, so these only remember.
+  std::atomic<bool> ignore_slab_wait{true}, ignore_page_wait{true}, ignore_page_highmem{true};
+
   // During its life the plan of `tid` holds for what this thread of ours does, and counts. `plans` may be null.
   class Armed {
    public:

@@ -50,7 +50,26 @@ IommuInfo describe(const iommu::Instance& instance) {
   }
 }
 
-PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
+// The group of an IOMMU, if it is not there yet.
+void add_group(std::vector<GroupInfo>& groups, u32 id, const iommu::Instance& iommu) {
+  if (std::ranges::find(groups, id, &GroupInfo::id) != groups.end()) return;
+  GroupInfo group;
+  group.id = id;
+  group.reserved.assign(iommu.reserved().begin(), iommu.reserved().end());
+  groups.push_back(std::move(group));
+}
+
+machine::Drivers::Wait wait_of(const Write& w) {
+  return w.writer == Write::Writer::kWaits ? machine::Drivers::Wait::kYes : machine::Drivers::Wait::kNo;
+}
+
+// The answer to a write that is taken whole.
+Result<u64> whole(const Write& w, Result<void> done) {
+  IOMMUFD_TRY(std::move(done));
+  return w.data.size();
+}
+
+PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& device, u32 opener) {
   pci::Function& function = *device.function;
   const pci::FunctionSpec& spec = function.spec();
   PciDeviceInfo info;
@@ -80,15 +99,35 @@ PciDeviceInfo describe(const machine::MachineDevice& device, u32 opener) {
   };
   info.enable_rom = [&function](bool on) { function.sysfs_enable_rom(on); };
   if (function.resettable()) info.reset = [&function] { function.reset(); };
+  const machine::Drivers::State state = drivers.state(function);
   if (!device.physical.is_noiommu()) {
     info.iommu_group = device.physical.group_id;
     info.iommu = device.physical.iommu->name();
-  } else if (device.vfio != nullptr) {
-    info.iommu_group = device.vfio->group().id();
+  } else if (state.vfio) {
+    info.iommu_group = state.vfio->group().id();
   }
-  if (device.vfio != nullptr) info.driver = "vfio-pci";
-  if (device.vfio != nullptr)
-    info.vfio = VfioNode{device.vfio->name(), {{kVfioDeviceMajor, device.vfio->index()}, opener}};
+  info.driver = state.driver;
+  if (state.vfio) info.vfio = VfioNode{state.vfio->name(), {{kVfioDeviceMajor, state.vfio->index()}, opener}};
+  info.driver_override = [&drivers, &function] { return drivers.state(function).driver_override; };
+  info.set_driver_override = [&drivers, &function](const Write& w) {
+    return whole(w, drivers.set_override(function, w.data));
+  };
+  return info;
+}
+
+DriverInfo describe_driver(machine::Drivers& drivers, std::string_view name) {
+  DriverInfo info;
+  info.name = name;
+  info.module = name;
+  std::ranges::replace(info.module, '-', '_');
+  info.bind = [&drivers, name](const Write& w) { return whole(w, drivers.bind(name, w.data, wait_of(w))); };
+  info.unbind = [&drivers, name](const Write& w) { return whole(w, drivers.unbind(name, w.data, wait_of(w))); };
+  info.new_id = [&drivers, name](const Write& w) { return whole(w, drivers.new_id(name, w.data)); };
+  info.remove_id = [&drivers, name](const Write& w) { return whole(w, drivers.remove_id(name, w.data)); };
+  if (name != machine::Drivers::kVfioPci) return info;
+  info.parameters.emplace_back("ids", drivers.vfio_pci_ids() + "\n");
+  for (const char* off : {"disable_denylist", "disable_idle_d3", "disable_vga", "enable_sriov", "nointxmask"})
+    info.parameters.emplace_back(off, "N\n");
   return info;
 }
 
@@ -122,64 +161,36 @@ BridgeInfo describe(machine::MachineBridge& bridge) {
   return info;
 }
 
-// The group of an IOMMU, if it is not there yet.
-void add_group(std::vector<GroupInfo>& groups, u32 id, const iommu::Instance& iommu) {
-  if (std::ranges::find(groups, id, &GroupInfo::id) != groups.end()) return;
-  GroupInfo group;
-  group.id = id;
-  group.reserved.assign(iommu.reserved().begin(), iommu.reserved().end());
-  groups.push_back(std::move(group));
-}
-
-PathTree describe(machine::Machine& machine, FaultPlans* faults, std::shared_ptr<std::atomic<bool>> noiommu) {
-  MachineInfo info;
-  info.faults = faults;
-  info.iommufd = {{kMiscMajor, kIommufdMinor}, opener(Opens::kIommu)};
-  info.container = {{kMiscMajor, kVfioMinor}, opener(Opens::kContainer)};
-  for (std::size_t i = 0; i < machine.vfio().groups().size(); ++i) {
-    const vfio::Group& group = *machine.vfio().groups()[i];
-    const auto number = static_cast<u32>(i);
-    info.vfio_groups.push_back({group.name(), {{kVfioGroupMajor, number}, opener(Opens::kGroup, i)}});
-    if (group.is_noiommu()) info.groups.push_back({group.id(), "vfio-noiommu", "unknown", {}});
-  }
-  for (std::size_t i = 0; i < machine.devices().size(); ++i) {
-    const auto& device = machine.devices()[i];
-    info.devices.push_back(describe(*device, opener(Opens::kDevice, i)));
-    if (!device->physical.is_noiommu()) add_group(info.groups, device->physical.group_id, *device->physical.iommu);
-  }
-  for (const auto& bridge : machine.bridges()) {
-    info.bridges.push_back(describe(*bridge));
-    if (bridge->iommu != nullptr) add_group(info.groups, bridge->group_id, *bridge->iommu);
-  }
-  for (const auto& instance : machine.iommus()) info.iommus.push_back(describe(*instance));
-  info.noiommu.get = [noiommu] { return noiommu->load(); };
-  info.noiommu.set = [noiommu](bool value) { noiommu->store(value); };
-  return build_tree(info);
-}
-
 class MachineService final : public Service {
  public:
   MachineService(std::unique_ptr<machine::Machine> machine, std::optional<dump::Directory> dump_tables)
-      : machine_(std::move(machine)),
-        noiommu_(std::make_shared<std::atomic<bool>>(machine_->noiommu_mode() == machine::NoiommuMode::kOn)),
-        tree_(describe(*machine_, faults(), noiommu_)),
-        recorder_(std::move(dump_tables)) {}
-  ~MachineService() override { recorder_.write_index(); }
+      : machine_(std::move(machine)), tree_(describe()), recorder_(std::move(dump_tables)) {
+    machine_->drivers().set_changed([this] { machine_changed(); });
+  }
+  ~MachineService() override {
+    machine_->drivers().stop();
+    recorder_.write_index();
+  }
 
-  const PathTree& tree() override { return tree_; }
+  LiveTree& tree() override { return tree_; }
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
     switch (what_of(opener)) {
       case Opens::kIommu: return open_iommufd(core::LimitMode::kUser);
       case Opens::kContainer:
         if (machine_->container() == machine::ContainerKind::kIommufd) return open_iommufd(core::LimitMode::kProcess);
-        return Ref<ioctl::File>(
-            make_ref<ioctl::VfioContainerFile>(machine_->platform(), [on = noiommu_] { return on->load(); }));
-      case Opens::kGroup:
-        return ioctl::VfioGroupFile::open(call, *machine_->vfio().groups()[index_of(opener)], report_noiommu_open);
+        return Ref<ioctl::File>(make_ref<ioctl::VfioContainerFile>(
+            machine_->platform(), [machine = machine_.get()] { return machine->unsafe_noiommu(); }));
+      case Opens::kGroup: {
+        Ref<vfio::Group> group = machine_->vfio().find_group(index_of(opener));
+        if (!group) return Err(Errno::kNoDev);  // gone since its node was looked up
+        return ioctl::VfioGroupFile::open(call, std::move(group), report_noiommu_open);
+      }
       case Opens::kDevice: break;
     }
-    return ioctl::open_vfio_device(call, *machine_->devices()[index_of(opener)]->vfio, std::move(memory));
+    const Ref<vfio::Device> device = machine_->vfio(*machine_->devices()[index_of(opener)]);
+    if (!device) return Err(Errno::kNoDev);
+    return ioctl::open_vfio_device(call, *device, std::move(memory));
   }
 
   Result<void> publish(mem::AddressSpace& memory, UserVa page, std::span<PhysAddr> frames) override {
@@ -208,6 +219,43 @@ class MachineService final : public Service {
   }
 
  private:
+  // A driver has taken or left a function.
+  void machine_changed() IOMMUFD_EXCLUDES(tree_mu_) {
+    const MutexLock lock(tree_mu_);
+    tree_.replace(describe());
+  }
+  // The machine as it is now.
+  PathTree describe() {
+    MachineInfo info;
+    info.faults = faults();
+    info.iommufd = {{kMiscMajor, kIommufdMinor}, opener(Opens::kIommu)};
+    info.container = {{kMiscMajor, kVfioMinor}, opener(Opens::kContainer)};
+    for (const Ref<vfio::Group>& group : machine_->vfio().groups()) {
+      const u32 minor = group->minor_number();
+      info.vfio_groups.push_back({group->name(), {{kVfioGroupMajor, minor}, opener(Opens::kGroup, minor)}});
+      if (group->is_noiommu()) info.groups.push_back({group->id(), "vfio-noiommu", "unknown", {}});
+    }
+    machine::Drivers& drivers = machine_->drivers();
+    for (std::size_t i = 0; i < machine_->devices().size(); ++i) {
+      const machine::MachineDevice& device = *machine_->devices()[i];
+      info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i)));
+      if (!device.physical.is_noiommu()) add_group(info.groups, device.physical.group_id, *device.physical.iommu);
+    }
+    for (const auto& bridge : machine_->bridges()) {
+      info.bridges.push_back(run::describe(*bridge));
+      if (bridge->iommu != nullptr) add_group(info.groups, bridge->group_id, *bridge->iommu);
+    }
+    for (const std::string_view name : machine::Drivers::names())
+      info.drivers.push_back(describe_driver(drivers, name));
+    info.probing.probe = [&drivers](const Write& w) { return whole(w, drivers.probe(w.data, wait_of(w))); };
+    info.probing.autoprobe = [this] { return autoprobe_.load(); };
+    info.probing.set_autoprobe = [this](bool on) { autoprobe_.store(on); };
+    for (const auto& instance : machine_->iommus()) info.iommus.push_back(run::describe(*instance));
+    info.noiommu.get = [machine = machine_.get()] { return machine->unsafe_noiommu(); };
+    info.noiommu.set = [machine = machine_.get()](bool on) { machine->set_unsafe_noiommu(on); };
+    return build_tree(info);
+  }
+
   Result<Ref<ioctl::File>> open_iommufd(core::LimitMode mode) {
     auto file = make_ref<ioctl::IommuFile>(machine_->platform(), machine_->selftest(), mode);
     recorder_.watch(*file->context());
@@ -218,10 +266,10 @@ class MachineService final : public Service {
   }
 
   const std::unique_ptr<machine::Machine> machine_;
-  // The module parameter. Drivers ask for it when they probe a device, which ours have done; containers ask each time.
-  const std::shared_ptr<std::atomic<bool>> noiommu_;
   FaultPlans faults_;
-  const PathTree tree_;
+  std::atomic<bool> autoprobe_{true};
+  Mutex tree_mu_{LockRank::kRunTree};  // held while the next tree is made and takes its place
+  LiveTree tree_;
   dump::Recorder recorder_;
 };
 

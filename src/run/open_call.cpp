@@ -23,26 +23,31 @@ class PathOnlyFile final : public ioctl::File {
   void release() override {}
 };
 
-Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const Node& node, const std::string& path,
+Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const NodeRef& node, const std::string& path,
                                 const struct stat& attributes, OpenMode mode) {
   if ((mode.flags & O_PATH) != 0) {
-    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, {O_RDONLY}, ""));
+    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, {O_RDONLY}, ""));
     file->set_file(make_ref<PathOnlyFile>());
     return file;
   }
   // sysfs looks at the bits and not at who asks; a device node of ours is meant to be opened.
-  if (node.kind() == NodeKind::kFile) {
-    if ((mode.readable() && (node.mode() & kReadBits) == 0) || (mode.writable() && (node.mode() & kWriteBits) == 0))
+  if (node->kind() == NodeKind::kFile) {
+    if ((mode.readable() && (node->mode() & kReadBits) == 0) || (mode.writable() && (node->mode() & kWriteBits) == 0))
       return Err(Errno::kAcces);
-    std::string content = node.read(reader_of(call)).value_or("");  // an error is of a read
-    Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make_text(&node, path, attributes, mode, content));
-    file->set_file(make_ref<AttributeFile>(
-        node.content(), [&node](Reader reader) { return node.read(reader); },
-        [&node](std::string_view data, u64 offset) { return node.write(data, offset); }, std::move(content)));
-    return file;
+    // Text that is only written may come through a descriptor whose writes are not notified.
+    const bool native = !mode.readable() && node->content() == Content::kText && node->writable();
+    std::string content = native ? std::string() : node->read(reader_of(call)).value_or("");  // an error is of a read
+    Ref<OpenFile> file = native ? IOMMUFD_TRY(OpenFile::make_written(node, path, attributes, mode))
+                                : IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
+                                file->set_file(make_ref<AttributeFile>(
+                                    node->content(), [node](Reader reader) { return node->read(reader); },
+                                    [node](const Write& write) { return node->write(write); }, std::move(content)));
+                                if (native)
+                                  file->set_late_writer([node](const Write& write) { return node->write(write); });
+                                return file;
   }
   Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make(node, path, attributes, mode));
-  file->set_file(IOMMUFD_TRY(runtime.service.open(node.opener(), call, file->memory())));
+  file->set_file(IOMMUFD_TRY(runtime.service.open(node->opener(), call, file->memory())));
   return file;
 }
 
@@ -88,7 +93,7 @@ Answer give_opened(const Runtime& runtime, ClientCall& call, const Ref<OpenFile>
 
 }  // namespace
 
-Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
+Answer open_node(const Runtime& runtime, CallScope& scope, const NodeRef& node, const std::string& path,
                  const struct stat& attributes, int flags) {
   if ((flags & O_DIRECTORY) != 0) return Answer::fail(Errno::kNotDir);
   if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return Answer::fail(Errno::kExist);

@@ -11,10 +11,10 @@
 
 namespace iommufd::run {
 
-// Opens a device or a text file with the client's open flags. Pre: `node` is one of them. `attributes` is what stat says
+// Opens a device or a text file with the client's open flags. Pre: `*node` is one of them. `attributes` is what stat says
 // about it. Descriptors of it get the first free number from kFirstFd on, and where there is none (RLIMIT_NOFILE) the
 // lowest free number.
-Answer open_node(const Runtime& runtime, CallScope& scope, const Node& node, const std::string& path,
+Answer open_node(const Runtime& runtime, CallScope& scope, const NodeRef& node, const std::string& path,
                  const struct stat& attributes, int flags);
 
 // A text file that no node of the tree stands for.

@@ -7,8 +7,13 @@
 // inotify event on the inode *before* the client's close() or munmap() returns. drain() takes the events and releases the
 // files; it runs before every request is looked at, so that what a client closed is closed when it asks for the next thing.
 //
-// The server keeps a second description (the anchor) only of files whose memory it maps, and until the end: it never
+// The server keeps a second description (the anchor) only of files whose memory it maps or reads, and until the end: it never
 // closes one while the inode is watched, so every event means the client's close.
+//
+// *Late writes*: writes to descriptors below kFirstFd are not notified, and a shell's redirection makes such a descriptor. A text
+// that is opened only to be written has an empty memfd of its own that takes them; inotify tells of them, and drain()
+// performs them, a line each, in the order of writing, before any later request is looked at. Their writer has gone on, so an errno is
+// a line on stderr.
 //
 // Lock: mu_ (kRunFiles), outermost of all. File::release() is called without it; who drains meanwhile waits until it is
 // done.
@@ -42,10 +47,13 @@ struct OpenMode {
 class OpenFile final : public RefCounted {
  public:
   // A fresh memfd, for a device. Errors: kMFile, kNFile, kNoMem.
-  static Result<Ref<OpenFile>> make(const Node& node, std::string path, const struct stat& attributes, OpenMode mode);
+  static Result<Ref<OpenFile>> make(NodeRef node, std::string path, const struct stat& attributes, OpenMode mode);
   // The same with a content that cannot be changed, for a text file.
-  static Result<Ref<OpenFile>> make_text(const Node* node, std::string path, const struct stat& attributes,
-                                         OpenMode mode, std::string_view content);
+  static Result<Ref<OpenFile>> make_text(NodeRef node, std::string path, const struct stat& attributes, OpenMode mode,
+                                         std::string_view content);
+  // A text file that is only written, with late writes. set_late_writer() follows.
+  static Result<Ref<OpenFile>> make_written(NodeRef node, std::string path, const struct stat& attributes,
+                                            OpenMode mode);
   // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says.
   static Result<Ref<OpenFile>> make_anonymous(std::string name);
   // The same for a device.
@@ -56,9 +64,12 @@ class OpenFile final : public RefCounted {
   // What the Service opened. Once, before publish().
   void set_file(Ref<ioctl::File> file) { file_ = std::move(file); }
 
+  // Once, before publish().
+  void set_late_writer(WriteContent writer) { late_writer_ = std::move(writer); }
+
   [[nodiscard]] ioctl::File& file() const { return *file_; }
   // Null: no node of the tree stands for it.
-  [[nodiscard]] const Node* node() const { return node_; }
+  [[nodiscard]] const NodeRef& node() const { return node_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const struct stat& attributes() const { return attributes_; }
   [[nodiscard]] OpenMode mode() const { return mode_; }
@@ -79,11 +90,13 @@ class OpenFile final : public RefCounted {
   friend class FileTable;
   class Memory;
   static Result<Ref<OpenFile>> make_nameless(std::string name, u64 size);
-  OpenFile(const Node* node, std::string path, const struct stat& attributes, OpenMode mode)
-      : node_(node), path_(std::move(path)), attributes_(attributes), mode_(mode) {}
+  OpenFile(NodeRef node, std::string path, const struct stat& attributes, OpenMode mode)
+      : node_(std::move(node)), path_(std::move(path)), attributes_(attributes), mode_(mode) {}
   Result<void> adopt(Fd memfd);
+  // Performs what was written and not performed yet. By FileTable, one thread at a time.
+  void perform_late_writes();
 
-  const Node* const node_;
+  const NodeRef node_;
   const std::string path_;
   const struct stat attributes_;
   const OpenMode mode_;
@@ -92,6 +105,8 @@ class OpenFile final : public RefCounted {
   std::shared_ptr<const Fd> anchor_;
   Fd description_;
   Ref<ioctl::File> file_;
+  WriteContent late_writer_;
+  u64 late_done_ = 0;  // of the memfd
   Ref<ClientProcess> opener_;
 };
 
@@ -113,7 +128,8 @@ class FileTable {
   Ref<OpenFile> find(const ioctl::File& file) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
-  // Releases what the clients closed since the last time. When it returns, every close that happened before is done.
+  // Performs late writes, and releases what the clients closed, since the last time. When it returns, all that happened before is
+  // done.
   void drain() IOMMUFD_EXCLUDES(mu_);
   // Readable when drain() has something to do: for a thread that waits for closes when no request comes.
   [[nodiscard]] int wait_fd() const { return epoll_.get(); }
@@ -122,17 +138,25 @@ class FileTable {
   void release_all() IOMMUFD_EXCLUDES(mu_);
 
  private:
-  // One inotify instance. An instance drops events when its queue is full; so it watches no more files than fit.
+  // One inotify instance. An instance drops events when its queue is full; so it watches no more files than fit. How many writes there
+  // are is up to the clients: files with late writes have instances of their own, where a loss means to look at each.
+  enum class Watched : u8 { kCloses, kWrites };
   struct Group {
+    Watched what = Watched::kCloses;
     Fd inotify;
-    std::size_t watches = 0;
     std::unordered_map<int, Ref<OpenFile>> files;
   };
   explicit FileTable(Fd epoll) : epoll_(std::move(epoll)) {}
-  Result<Group*> group_with_room_locked() IOMMUFD_REQUIRES(mu_);
-  void take_events_locked(Group& group, std::vector<Ref<OpenFile>>& closed) IOMMUFD_REQUIRES(mu_);
-  // Ends files that are in no map any more. Pre: the caller has counted itself in releasing_.
-  void release(std::vector<Ref<OpenFile>>& closed) IOMMUFD_EXCLUDES(mu_);
+  Result<Group*> group_with_room_locked(Watched what) IOMMUFD_REQUIRES(mu_);
+  // What the clients have done since the last time.
+  struct Events {
+    std::vector<Ref<OpenFile>> written;  // with late writes
+    std::vector<Ref<OpenFile>> closed;   // in no map any more
+    [[nodiscard]] bool empty() const { return written.empty() && closed.empty(); }
+  };
+  void take_events_locked(Group& group, Events& events) IOMMUFD_REQUIRES(mu_);
+  // Pre: the caller has counted itself in releasing_.
+  void act_on(Events& events) IOMMUFD_EXCLUDES(mu_);
 
   const Fd epoll_;
   std::atomic<std::size_t> count_{0};  // in files_, or being released

@@ -25,55 +25,16 @@
 namespace iommufd::run {
 namespace {
 
-constexpr const char* kFailNth = "fail-nth";
-constexpr const char* kPagemap = "pagemap";
+// Names of files in /proc that are answered here (path_calls_proc.cpp), besides numbers.
+constexpr std::array<std::string_view, 3> kNamesInProc{"status", "pagemap", "fail-nth"};
+
+bool is_number(std::string_view name) {
+  return !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+}
 
 std::string_view last_name(std::string_view path) {
   while (!path.empty() && path.back() == '/') path.remove_suffix(1);
   return path.substr(path.rfind('/') + 1);
-}
-
-// The number at the end of a path that names a descriptor of the caller, and the process it is said to be of (0: itself).
-struct DescriptorPath {
-  pid_t process = 0;
-  int fd = 0;
-};
-
-template <class Int>
-bool parse_all(std::string_view text, Int& out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc{} && end == text.data() + text.size();
-}
-
-std::optional<DescriptorPath> parse_descriptor_path(std::string_view path) {
-  DescriptorPath d;
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos) return {};
-  const std::string_view directory = path.substr(0, slash);
-  if (directory == "/dev") {
-    constexpr std::array<std::string_view, 3> kNames{"stdin", "stdout", "stderr"};
-    const auto it = std::ranges::find(kNames, path.substr(slash + 1));
-    if (it == kNames.end()) return {};
-    d.fd = static_cast<int>(it - kNames.begin());
-    return d;
-  }
-  if (!parse_all(path.substr(slash + 1), d.fd) || d.fd < 0) return {};
-  if (directory == "/dev/fd" || directory == "/proc/self/fd" || directory == "/proc/thread-self/fd") return d;
-  constexpr std::string_view kProc = "/proc/", kFd = "/fd";
-  if (!directory.starts_with(kProc) || !directory.ends_with(kFd) || directory.size() <= kProc.size() + kFd.size())
-    return {};
-  const std::string_view middle = directory.substr(kProc.size(), directory.size() - kProc.size() - kFd.size());
-  if (!parse_all(middle, d.process)) return {};
-  return d;
-}
-
-// What the bits of a node let its owner do; `wanted` as for access(2).
-Result<void> check_access(const struct stat& st, u32 wanted) {
-  if ((wanted & ~u32{R_OK | W_OK | X_OK}) != 0) return Err(Errno::kInval);
-  const bool read = (st.st_mode & 0444) != 0, write = (st.st_mode & 0222) != 0, execute = (st.st_mode & 0111) != 0;
-  if (((wanted & R_OK) != 0 && !read) || ((wanted & W_OK) != 0 && !write) || ((wanted & X_OK) != 0 && !execute))
-    return Err(Errno::kAcces);
-  return {};
 }
 
 std::string proc_link(const CallScope& scope, int dirfd) {
@@ -84,19 +45,7 @@ std::string proc_link(const CallScope& scope, int dirfd) {
 }  // namespace
 
 PathCalls::PathCalls(const Runtime& runtime)
-    : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {
-  names_.insert("status");  // own_status()
-  names_.insert(kPagemap);
-  if (runtime.service.faults() != nullptr) names_.insert(kFailNth);
-  collect_names(runtime.service.tree().root());
-}
-
-void PathCalls::collect_names(const Node& directory) {
-  for (const auto& [name, node] : directory.children()) {
-    names_.insert(name);
-    if (node->kind() == NodeKind::kDirectory) collect_names(*node);
-  }
-}
+    : runtime_(runtime), mirror_in_use_(runtime.view.kind() == ViewKind::kMount) {}
 
 Answer PathCalls::handle(CallScope& scope) {
   const Result<Request> request = decode(scope);
@@ -110,16 +59,16 @@ Answer PathCalls::handle(CallScope& scope) {
     if (request->op == Op::kStatx) return handle_fstatx(runtime_, scope, request->dirfd, request->out_at);
     return Answer::go_on();
   }
-  const std::optional<Place> where = place(scope, *request, *path);
+  const LiveTree::Snapshot tree = runtime_.service.tree().now();
+  const std::optional<Place> where = place(scope, *tree, *request, *path);
   if (!where) return Answer::go_on();
-  if (std::optional<Answer> a = own_descriptor(scope, *request, where->path)) return *a;
-  if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
-  if (std::optional<Answer> a = own_pagemap(scope, *request, where->path)) return *a;
-  if (std::optional<Answer> a = own_fail_nth(scope, *request, where->path)) return *a;
+  if (std::optional<Answer> a = in_proc(scope, *request, where->path)) return *a;
 
-  const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
+  const Lookup found = tree->lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
   const bool native = where->native && found.outcome != Lookup::Outcome::kElsewhere;
   const std::string& path_here = found.path.empty() ? where->path : found.path;
+  if (found.outcome != Lookup::Outcome::kFound && controls_a_driver(*request, path_here))
+    return Answer::fail(Errno::kAcces);
   switch (found.outcome) {
     case Lookup::Outcome::kNotOurs:
     case Lookup::Outcome::kElsewhere:
@@ -128,9 +77,15 @@ Answer PathCalls::handle(CallScope& scope) {
     case Lookup::Outcome::kError: return error(scope, *request, found);
     case Lookup::Outcome::kFound: break;
   }
-  if (runtime_.view.passes_through(found)) return native ? Answer::go_on() : do_here(scope, *request, path_here);
+  if (runtime_.view.passes_through(found)) {
+    // Unless a symlink of ours led there, which the kernel does not know.
+    std::string asked = normalise(where->path);
+    if (asked.size() > 1 && asked.ends_with('/')) asked.pop_back();
+    const bool same = native && asked == found.path;
+    return same ? Answer::go_on() : do_here(scope, *request, path_here);
+  }
   if (!scope.is_valid()) return Answer::go_on();
-  return answer(scope, *request, found);
+  return answer(scope, *request, tree, found);
 }
 
 Result<PathCalls::Request> PathCalls::decode(const CallScope& scope) {
@@ -235,10 +190,13 @@ Result<std::string_view> PathCalls::read_path(const CallScope& scope, u64 at, st
   return Err(Errno::kNameTooLong);
 }
 
-std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const Request& request,
+std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const PathTree& tree, const Request& request,
                                                  std::string_view path) const {
   if (path.front() == '/') return Place{std::string(path), true};
-  const bool named_like_ours = names_.contains(last_name(path)) || path.find("..") != std::string_view::npos;
+  const std::string_view name = last_name(path);
+  const bool named_like_ours = tree.has_name(name) || std::ranges::find(kNamesInProc, name) != kNamesInProc.end() ||
+                               (is_number(name) && !runtime_.files.empty()) ||
+                               path.find("..") != std::string_view::npos;
   const bool maybe_mirror = mirror_in_use_.load(std::memory_order_relaxed);
   if (!named_like_ours && !maybe_mirror) return {};
   const std::string link = proc_link(scope, request.dirfd);
@@ -254,8 +212,18 @@ std::optional<PathCalls::Place> PathCalls::place(const CallScope& scope, const R
   return Place{join(*directory, path), true};
 }
 
-Answer PathCalls::answer(CallScope& scope, const Request& request, const Lookup& found) {
-  if (request.op == Op::kOpen) return open(scope, request, found);
+// The machine's own drivers are not controlled from in here: an address that is written there is that of a device of ours, and
+// where the machine has a device at the same address, the wrong one would be hit.
+bool PathCalls::controls_a_driver(const Request& request, std::string_view path) {
+  constexpr std::array<std::string_view, 4> kFiles{"bind", "unbind", "new_id", "remove_id"};
+  return request.op == Op::kOpen && OpenMode{request.flags}.writable() &&
+         normalise(path).starts_with("/sys/bus/pci/drivers/") &&
+         std::ranges::find(kFiles, last_name(path)) != kFiles.end();
+}
+
+Answer PathCalls::answer(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree,
+                         const Lookup& found) {
+  if (request.op == Op::kOpen) return open(scope, request, tree, found);
   if (request.op == Op::kReadlink) {
     if (static_cast<int>(request.out_size) <= 0 || found.node->kind() != NodeKind::kSymlink)
       return Answer::fail(Errno::kInval);
@@ -269,12 +237,12 @@ Answer PathCalls::answer(CallScope& scope, const Request& request, const Lookup&
   return put_stat(scope, request, *st);
 }
 
-Answer PathCalls::open(CallScope& scope, const Request& request, const Lookup& found) {
+Answer PathCalls::open(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found) {
   if (found.node->kind() == NodeKind::kSymlink) return Answer::fail(Errno::kLoop);  // O_NOFOLLOW
   if (found.node->kind() == NodeKind::kDirectory) return open_directory(scope, request, found);
   const Result<struct stat> st = runtime_.view.stat(found);
   if (!st) return Answer::fail(st.error());
-  return open_node(runtime_, scope, *found.node, found.path, *st, request.flags);
+  return open_node(runtime_, scope, NodeRef(tree, found.node), found.path, *st, request.flags);
 }
 
 Answer PathCalls::open_directory(CallScope& scope, const Request& request, const Lookup& found) {
@@ -326,95 +294,6 @@ Answer PathCalls::do_here(CallScope& scope, const Request& request, const std::s
     case Op::kListXattr: return Answer::of(0);
   }
   return Answer::go_on();
-}
-
-std::optional<Answer> PathCalls::own_descriptor(CallScope& scope, const Request& request, std::string_view path) {
-  const std::optional<DescriptorPath> d = parse_descriptor_path(path);
-  if (!d || (runtime_.files.empty() && !mirror_in_use_.load(std::memory_order_relaxed))) return {};
-  Result<ClientCall> call = ClientCall::make(runtime_, scope);
-  if (!call) return {};
-  const Result<Identified> found = call->identify(d->fd);
-  if (!found || (d->process != 0 && d->process != scope.tid() && d->process != call->client().tgid())) return {};
-  if (!found->ours) {
-    const std::optional<std::string> directory = runtime_.view.path_of(found->attributes);
-    if (!directory || request.op != Op::kReadlink) return {};
-    return put_link(scope, request, *directory);
-  }
-  const OpenFile& file = *found->ours;
-  switch (request.op) {
-    case Op::kOpen:
-      if (!request.follow) return {};
-      if (file.node() == nullptr) return Answer::fail(Errno::kNxio);
-      return open_node(runtime_, scope, *file.node(), file.path(), file.attributes(), request.flags);
-    case Op::kStat:
-    case Op::kStatx:
-      if (!request.follow) return {};
-      return put_stat(scope, request, file.attributes());
-    case Op::kAccess: return Answer::from(check_access(file.attributes(), request.mode));
-    case Op::kReadlink: return put_link(scope, request, file.path());
-    case Op::kGetXattr: return Answer::fail(Errno::kNoData);
-    case Op::kListXattr: return Answer::of(0);
-  }
-  return {};
-}
-
-std::optional<Answer> PathCalls::own_status(CallScope& scope, const Request& request, std::string_view path) {
-  if (request.op != Op::kOpen || runtime_.files.empty()) return {};
-  const std::optional<ProcPath> status = parse_proc_path(path, "status");
-  if (!status || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
-  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
-  if (!call) return {};
-  const pid_t tgid = status->process != 0 ? status->process : call->client().tgid();
-  const Ref<ClientProcess> process = runtime_.processes.find_process(tgid);
-  if (!process) return {};
-  const pid_t tid = status->thread != 0 ? status->thread : scope.tid();
-  const std::string real =
-      status->of_thread ? fmt::format("/proc/{}/task/{}/status", tgid, tid) : fmt::format("/proc/{}/status", tgid);
-  TextFile text;
-  text.path = path;
-  if (::stat(real.c_str(), &text.attributes) != 0) return {};
-  text.read = [process, real, pin = runtime_.options.pin](Reader) {
-    return add_pins(sys::read_file(real).value_or(std::string()), *process, pin);
-  };
-  text.write = [](std::string_view, u64) -> Result<u64> { return Err(Errno::kBadf); };
-  return open_text(runtime_, *call, text, request.flags);
-}
-
-// Of the caller's own process; others' are the machine's.
-std::optional<Answer> PathCalls::own_pagemap(CallScope& scope, const Request& request, std::string_view path) {
-  if (request.op != Op::kOpen) return {};
-  const std::optional<ProcPath> pagemap = parse_proc_path(path, kPagemap);
-  if (!pagemap || (request.flags & (O_PATH | O_DIRECTORY | O_ACCMODE)) != 0) return {};
-  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
-  if (!call || (pagemap->process != 0 && pagemap->process != call->client().tgid())) return {};
-  const std::string real = fmt::format("/proc/{}/pagemap", call->client().tgid());
-  Fd fd(::open(real.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat attributes{};
-  if (fd.get() < 0 || ::fstat(fd.get(), &attributes) != 0) return {};
-  return open_own(runtime_, *call, std::string(path), attributes,
-                  make_ref<PagemapFile>(runtime_.service, std::move(fd)), request.flags);
-}
-
-std::optional<Answer> PathCalls::own_fail_nth(CallScope& scope, const Request& request, std::string_view path) {
-  FaultPlans* faults = runtime_.service.faults();
-  if (faults == nullptr || request.op != Op::kOpen) return {};
-  const std::optional<ProcPath> found = parse_proc_path(path, kFailNth);
-  if (!found || (request.flags & (O_PATH | O_DIRECTORY)) != 0) return {};
-  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
-  if (!call) return {};
-  const pid_t tid = found->thread != 0 ? found->thread : found->process != 0 ? found->process : scope.tid();
-  TextFile text;
-  text.path = path;
-  text.attributes.st_mode = S_IFREG | 0644;
-  text.attributes.st_nlink = 1;
-  text.attributes.st_blksize = static_cast<blksize_t>(kPageSize);
-  text.read = [faults, tid](Reader) { return faults->show(tid); };
-  text.write = [faults, tid](std::string_view data, u64) -> Result<u64> {
-    IOMMUFD_TRY(faults->store(tid, data));
-    return data.size();
-  };
-  text.closed = [faults, tid] { faults->finish(tid); };
-  return open_text(runtime_, *call, text, request.flags);
 }
 
 Answer PathCalls::put_stat(const CallScope& scope, const Request& request, const struct stat& st) {

@@ -8,12 +8,12 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
+#include <optional>
 #include <string>
-#include <unordered_set>
 
 #include "run/answer.hpp"
 #include "run/client_call.hpp"
+#include "run/proc_status.hpp"
 
 namespace iommufd::run {
 
@@ -42,25 +42,36 @@ class PathCalls {
     std::string path;
     bool native = true;
   };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
-  };
 
-  void collect_names(const Node& directory);
   static Result<Request> decode(const CallScope& scope);
   static Result<std::string_view> read_path(const CallScope& scope, u64 at, std::span<char> buf);
   // Nothing when the path cannot be ours.
-  std::optional<Place> place(const CallScope& scope, const Request& request, std::string_view path) const;
+  std::optional<Place> place(const CallScope& scope, const PathTree& tree, const Request& request,
+                             std::string_view path) const;
 
-  Answer answer(CallScope& scope, const Request& request, const Lookup& found);
-  Answer open(CallScope& scope, const Request& request, const Lookup& found);
+  // `found` is of `tree`.
+  Answer answer(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found);
+  Answer open(CallScope& scope, const Request& request, const LiveTree::Snapshot& tree, const Lookup& found);
   Answer open_directory(CallScope& scope, const Request& request, const Lookup& found);
   Answer error(CallScope& scope, const Request& request, const Lookup& missing) const;
+  static bool controls_a_driver(const Request& request, std::string_view path);
   // The call on a file of the machine, done by the server.
   Answer do_here(CallScope& scope, const Request& request, const std::string& path) const;
-  // The call on /proc/self/fd/N and the like. Nothing when the path is no such thing or the descriptor is not ours.
+  // The call on a file of /proc, or /dev/fd, that we answer. Nothing when it is none.
+  std::optional<Answer> in_proc(CallScope& scope, const Request& request, std::string_view path);
+
+  // What a descriptor of a process is; of another one than the caller as far as /proc shows it.
+  struct Named {
+    pid_t process = 0;
+    Ref<OpenFile> ours = nullptr;  // null: somebody else's file
+    struct stat attributes{};
+  };
+  std::optional<Named> find_descriptor(ClientCall& call, const ProcPath& process, int fd) const;
+  // The call on /proc/PID/fd/N and the like. Nothing when the path is no such thing or the descriptor is not ours.
   std::optional<Answer> own_descriptor(CallScope& scope, const Request& request, std::string_view path);
+
+  // open() of /proc/PID/fdinfo/N of a device. Nothing when the path is no such thing.
+  std::optional<Answer> own_fdinfo(CallScope& scope, const Request& request, std::string_view path);
 
   // open() of the status of a process that has opened files of ours. Nothing when the path is no such thing.
   std::optional<Answer> own_status(CallScope& scope, const Request& request, std::string_view path);
@@ -73,7 +84,6 @@ class PathCalls {
   static Answer put_link(const CallScope& scope, const Request& request, std::string_view target);
 
   const Runtime& runtime_;
-  std::unordered_set<std::string, Hash, std::equal_to<>> names_;  // of all nodes
   std::atomic<bool> mirror_in_use_;  // a directory of the mirror may be a client's cwd or descriptor
 };
 

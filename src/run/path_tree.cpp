@@ -165,9 +165,9 @@ const Node* Node::child(std::string_view name) const {
   return it == children_.end() ? nullptr : it->second.get();
 }
 
-Result<u64> Node::write(std::string_view data, u64 offset) const {
+Result<u64> Node::write(const Write& write) const {
   if (!write_) return Err(Errno::kIo);
-  return write_(data, offset);
+  return write_(write);
 }
 
 PathTree::PathTree() : root_(std::make_unique<Node>()) { root_->entries_ = Entries::kMerged; }
@@ -184,6 +184,7 @@ Node& PathTree::make(std::string_view path, NodeKind kind) {
     if (fresh) {
       it = node->children_.emplace(name, std::make_unique<Node>()).first;
       it->second->name_ = name;
+      names_.emplace(name);
       it->second->parent_ = node;
       it->second->kind_ = path.empty() ? kind : NodeKind::kDirectory;
       // What is made on the way inside an own directory is own, too.

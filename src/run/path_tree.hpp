@@ -2,8 +2,9 @@
 // One description of the /dev and /sys that a client sees: the nodes that are ours, and which directories they share
 // with the real machine. Both path views (path_view.hpp) and every notified path call are answered from it.
 //
-// Invariants: the tree is built once (sysfs.hpp does it), then constant, so lookups take no lock and a `const Node*`
-// lives as long as the tree. File contents are functions, so what is read is live. A directory is either *own*
+// Invariants: a tree is built once (sysfs.hpp does it), then constant, so lookups take no lock and a `const Node*`
+// lives as long as the tree. When the machine changes it gets another tree (live_tree.hpp); who still uses a node of the old one
+// holds it by a NodeRef. File contents are functions, so what is read is live. A directory is either *own*
 // (everything in it is ours; another name is ENOENT) or *merged* (the machine's own entries are visible beside ours).
 //
 // lookup() walks as the kernel's path walk does: symlinks are followed where they stand, `..` leaves the directory that
@@ -17,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "base/result.hpp"
 #include "base/types.hpp"
@@ -45,8 +47,15 @@ struct DeviceNumber {
 
 // The whole content of a file, now, or the errno of the attribute. Called without locks held; must be thread-safe.
 using ReadContent = std::function<Result<std::string>(Reader)>;
-// A write(2) of `data` at `offset`: the bytes taken, or the errno of the attribute. Thread-safe.
-using WriteContent = std::function<Result<u64>(std::string_view data, u64 offset)>;
+// A write(2). The writer waits for its end, or (kGone) has gone on already: what would block goes on without him then.
+struct Write {
+  enum class Writer : u8 { kWaits, kGone };
+  std::string_view data;
+  u64 offset = 0;
+  Writer writer = Writer::kWaits;
+};
+// The bytes taken, or the errno of the attribute. Called without locks held; thread-safe.
+using WriteContent = std::function<Result<u64>(const Write&)>;
 
 class Node {
  public:
@@ -72,7 +81,7 @@ class Node {
   [[nodiscard]] bool readable() const { return static_cast<bool>(read_); }
   [[nodiscard]] bool writable() const { return static_cast<bool>(write_); }
   // Errors: those of the attribute; kIo when the attribute has no write handler (as sysfs answers).
-  Result<u64> write(std::string_view data, u64 offset) const;
+  Result<u64> write(const Write& write) const;
 
   // Symlinks.
   [[nodiscard]] const std::string& target() const { return target_; }
@@ -98,6 +107,9 @@ class Node {
   WriteContent write_;
   std::map<std::string, std::unique_ptr<Node>, std::less<>> children_;
 };
+
+// A node together with its tree.
+using NodeRef = std::shared_ptr<const Node>;
 
 struct Lookup {
   enum class Outcome : u8 {
@@ -142,14 +154,22 @@ class PathTree {
   // tree costs a few nanoseconds. Relative paths: the caller puts the directory in front (PathView::path_of).
   [[nodiscard]] Lookup lookup(std::string_view path, Follow follow) const;
 
+  // Has some node this name? (of a directory, file, symlink or device; not a path)
+  [[nodiscard]] bool has_name(std::string_view name) const { return names_.contains(name); }
+
   // The node at a path as Lookup::path has it: no symlink is followed, no `..` understood. Null: there is none.
   [[nodiscard]] const Node* find(std::string_view path) const;
 
   [[nodiscard]] const Node& root() const { return *root_; }
 
  private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  };
   Node& make(std::string_view path, NodeKind kind);
   std::unique_ptr<Node> root_;
+  std::unordered_set<std::string, Hash, std::equal_to<>> names_;  // of all nodes
 };
 
 // `relative` seen from `directory`; `relative` itself when it is absolute. No component is resolved.

@@ -38,15 +38,15 @@ bool is_directory(const Lookup& found) { return found.node->kind() == NodeKind::
 }  // namespace
 
 struct PathView::Impl {
-  Impl(const PathTree& t, PathsPolicy p) : tree(t), policy(p) {}
+  Impl(std::shared_ptr<const PathTree> t, PathsPolicy p) : policy(p), tree(std::move(t)) {}
 
   // Constant after create():
-  const PathTree& tree;
   const PathsPolicy policy;
   const std::string private_dir = PrivateDirectory::choose_name();  // of the fall-back; there only if it was needed
   MountView view;                                                   // invalid descriptors in the intercept view
 
   Mutex mu{LockRank::kRunPaths};
+  std::shared_ptr<const PathTree> tree IOMMUFD_GUARDED_BY(mu);
   bool made IOMMUFD_GUARDED_BY(mu) = false;
   Result<void> outcome IOMMUFD_GUARDED_BY(mu);  // of the making
   Mirror mirror IOMMUFD_GUARDED_BY(mu);
@@ -60,17 +60,17 @@ struct PathView::Impl {
       made = true;
     }
     if (!outcome) return outcome;
-    return mirror.complete(tree, Umask::kAny);
+    return mirror.complete(*tree, Umask::kAny);
   }
 
   Result<void> make_locked() IOMMUFD_REQUIRES(mu) {
-    if (auto own = make_mounted_mirror(tree, {})) {
+    if (auto own = make_mounted_mirror(*tree, {})) {
       mirror = std::move(own->mirror);
       handed_out = std::move(own->handed_out);
       return {};
     }
     fallback = IOMMUFD_TRY(PrivateDirectory::make(private_dir));
-    mirror = IOMMUFD_TRY(Mirror::make(tree, IOMMUFD_TRY(fallback.open_root()), {}, Umask::kAny));
+    mirror = IOMMUFD_TRY(Mirror::make(*tree, IOMMUFD_TRY(fallback.open_root()), {}, Umask::kAny));
     handed_out = IOMMUFD_TRY(fallback.open_root());
     return {};
   }
@@ -92,13 +92,13 @@ struct PathView::Impl {
 
 PathView::PathView(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<PathView>> PathView::create(const PathTree& tree, PathsPolicy policy) {
+Result<std::unique_ptr<PathView>> PathView::create(std::shared_ptr<const PathTree> tree, PathsPolicy policy) {
   auto impl = std::make_unique<Impl>(tree, policy);
   refusal().clear();
   const std::vector<MountPoint> points =
-      policy != PathsPolicy::kIntercept ? choose_mount_points(tree) : std::vector<MountPoint>{};
+      policy != PathsPolicy::kIntercept ? choose_mount_points(*tree) : std::vector<MountPoint>{};
   if (!points.empty()) {
-    auto mounted = make_mounted_mirror(tree, points);
+    auto mounted = make_mounted_mirror(*tree, points);
     if (mounted) {
       const MutexLock lock(impl->mu);
       impl->mirror = std::move(mounted->mirror);
@@ -121,6 +121,16 @@ ViewKind PathView::kind() const {
 const std::string& PathView::mount_refusal() { return refusal(); }
 const std::string& PathView::leftover() const { return impl_->private_dir; }
 void PathView::remove_leftover(const std::string& directory) { PrivateDirectory::remove(directory); }
+
+void PathView::follow(std::shared_ptr<const PathTree> next) {
+  const MutexLock lock(impl_->mu);
+  if (impl_->made) {
+    if (Result<void> done = impl_->need_locked(); done) {
+      impl_->outcome = impl_->mirror.change(*impl_->tree, *next, Umask::kAny);
+    }
+  }
+  impl_->tree.swap(next);
+}
 
 Result<void> PathView::enter() const {
   const MountView& view = impl_->view;
@@ -159,10 +169,11 @@ bool PathView::passes_through(const Lookup& found) const {
 }
 
 Result<Fd> PathView::open_directory(const std::string& path, int flags) const {
-  const Node* node = impl_->tree.find(path);
-  if (node == nullptr || node->kind() != NodeKind::kDirectory) return Err(Errno::kNotDir);
   const MutexLock lock(impl_->mu);
   IOMMUFD_TRY(impl_->need_locked());
+  const Node* node = impl_->tree->find(path);
+  if (node == nullptr) return Err(Errno::kNoEnt);  // gone since it was looked up
+  if (node->kind() != NodeKind::kDirectory) return Err(Errno::kNotDir);
   if (node->entries() == Entries::kMerged) impl_->mirror.refresh(*node);
   const auto [at, rest] = impl_->place_locked(path);
   return Fd(IOMMUFD_TRY(check(openat(at, rest, flags | O_CLOEXEC, 0))));
@@ -195,7 +206,7 @@ bool PathView::is_mirror(const struct stat& st) const { return path_of(st).has_v
 
 std::optional<std::string> PathView::path_of(const struct stat& st) const {
   const MutexLock lock(impl_->mu);
-  return impl_->mirror.path_of(impl_->tree, st);
+  return impl_->mirror.path_of(*impl_->tree, st);
 }
 
 bool PathView::covers(std::string_view path) const {

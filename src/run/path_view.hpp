@@ -40,14 +40,19 @@ enum class ViewKind : u8 { kIntercept, kMount };
 class PathView {
  public:
   // Makes the mount view unless the policy is kIntercept, or there is nothing to mount (a machine without devices), or
-  // (kAuto) it is refused; else the mirror is made when a directory is first asked for. To be called by the server before it has threads. `tree` outlives the view.
+  // (kAuto) it is refused; else the mirror is made when a directory is first asked for. To be called by the server before it has
+  // threads.
   // Errors: kPerm when kMount was asked for and is refused (mount_refusal() has the reason).
-  static Result<std::unique_ptr<PathView>> create(const PathTree& tree, PathsPolicy policy);
+  static Result<std::unique_ptr<PathView>> create(std::shared_ptr<const PathTree> tree, PathsPolicy policy);
   ~PathView();
   PathView(const PathView&) = delete;
   PathView& operator=(const PathView&) = delete;
 
   [[nodiscard]] ViewKind kind() const;
+  // The tree is `next` from now on: brings the mirror up to date, by what differs, with what is mounted of it. (What the
+  // machine's directories are mounted over stays what it was at the start.)
+  void follow(std::shared_ptr<const PathTree> next);
+
   // Why kAuto fell back to kIntercept, or kMount failed: one line for the user; empty when it did not.
   static const std::string& mount_refusal();
 

@@ -44,6 +44,11 @@ int make_placeholder(int at, const char* name, unsigned char type, const std::st
   }
 }
 
+// Would two nodes look alike in the mirror, not counting what is below them?
+bool shows_the_same(const Node& a, const Node& b) {
+  return a.kind() == b.kind() && a.mode() == b.mode() && a.target() == b.target();
+}
+
 bool same_target(int at, const std::string& name, const std::string& real_path) {
   const Result<std::string> target = sys::read_link(real_path);
   if (!target) return false;
@@ -108,6 +113,52 @@ Result<void> Mirror::make_children(const Node& directory, std::string& path, Uma
     path.resize(length);
   }
   return {};
+}
+
+Result<void> Mirror::change(const PathTree& from, const PathTree& to, Umask umask) {
+  std::string path;
+  return change_children(from.root(), to.root(), path, umask);
+}
+
+// `path` as in make_children().
+Result<void> Mirror::change_children(const Node& from, const Node& to, std::string& path, Umask umask) {
+  const std::size_t length = path.size();
+  for (const auto& [name, old] : from.children()) {
+    const Node* fresh = to.child(name);
+    if (fresh != nullptr && shows_the_same(*old, *fresh)) continue;
+    remove_tree(path + "/" + name);
+  }
+  for (const auto& [name, fresh] : to.children()) {
+    const Node* old = from.child(name);
+    path.append("/").append(name);
+    if (old == nullptr || !shows_the_same(*old, *fresh)) {
+      IOMMUFD_TRY(add_tree(*fresh, path, umask));
+    } else if (fresh->kind() == NodeKind::kDirectory) {
+      IOMMUFD_TRY(change_children(*old, *fresh, path, umask));
+    }
+    path.resize(length);
+  }
+  return {};
+}
+
+// What is there is of the machine, and ours wins.
+Result<void> Mirror::add_tree(const Node& node, std::string& path, Umask umask) {
+  remove_tree(path);
+  IOMMUFD_TRY(make_node(node, path, umask));
+  if (node.kind() != NodeKind::kDirectory) return {};
+  IOMMUFD_TRY(make_children(node, path, umask));
+  if (device_) learn(node, path);
+  return {};
+}
+
+void Mirror::remove_tree(const std::string& path) {
+  const char* below = below_root(path);
+  if (unlinkat(root_.get(), below, 0) == 0 || errno == ENOENT) return;
+  struct stat st{};
+  if (fstatat(root_.get(), below, &st, AT_SYMLINK_NOFOLLOW) == 0) paths_.erase(st.st_ino);
+  for (const auto& [name, type] : list_directory(root_.get(), below).value_or(DirectoryEntries{}))
+    remove_tree(path + "/" + name);
+  unlinkat(root_.get(), below, AT_REMOVEDIR);
 }
 
 void Mirror::add_one(const std::string& directory, const std::string& name, unsigned char type) {

@@ -33,6 +33,9 @@ class Mirror {
   // Every node of the tree. Does nothing the second time.
   Result<void> complete(const PathTree& tree, Umask umask);
 
+  // From one tree to the next, by what differs. Pre: complete. Errors: those of mkdir; what differs is half done then.
+  Result<void> change(const PathTree& from, const PathTree& to, Umask umask);
+
   // Brings the machine's entries of a merged directory up to date.
   void refresh(const Node& directory);
   // The same at the beginning, when there are none yet, with entries that were read already.
@@ -43,6 +46,9 @@ class Mirror {
  private:
   Result<void> make_node(const Node& node, const std::string& path, Umask umask);
   Result<void> make_children(const Node& directory, std::string& path, Umask umask);
+  Result<void> change_children(const Node& from, const Node& to, std::string& path, Umask umask);
+  Result<void> add_tree(const Node& node, std::string& path, Umask umask);
+  void remove_tree(const std::string& path);
   void add_one(const std::string& directory, const std::string& name, unsigned char type);
   void learn(const Node& directory, const std::string& path);
 

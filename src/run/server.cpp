@@ -98,10 +98,10 @@ class Server {
   Fd front_;
   Fd client_socket_;
   Fd signals_;
-  std::unique_ptr<Service> service_;
   std::unique_ptr<PathView> view_;
-  pid_t client_ = -1;      // until it is reaped
-  int start_failure_ = 0;  // exit code of run when PROGRAM did not start
+  std::unique_ptr<Service> service_;  // tells the view of changes
+  pid_t client_ = -1;                 // until it is reaped
+  int start_failure_ = 0;             // exit code of run when PROGRAM did not start
   // Nobody is left: every filtered process is below us, and who loses its parent becomes our child. (To wait for the end of
   // the listener instead would have the kernel look at this waiter for each call.)
   bool childless_ = false;
@@ -127,12 +127,13 @@ int Server::run(const MakeService& make_service, const sigset_t& client_mask) {
 }
 
 Result<void> Server::start_client(const sigset_t& client_mask) {
-  Result<std::unique_ptr<PathView>> view = PathView::create(service_->tree(), options_.paths);
+  Result<std::unique_ptr<PathView>> view = PathView::create(service_->tree().now(), options_.paths);
   if (!view) {
     if (!PathView::mount_refusal().empty()) message(fmt::format("--paths=mount: {}", PathView::mount_refusal()));
     return Err(view.error());
   }
   view_ = std::move(*view);
+  service_->tree().set_follower([this](const LiveTree::Snapshot& next) { view_->follow(next); });
   ControlMessage leftover{Kind::kLeftover, 0, {}};
   if (const std::string& directory = view_->leftover(); directory.size() < leftover.text.size()) {
     std::ranges::copy(directory, leftover.text.begin());
@@ -172,6 +173,7 @@ Result<void> Server::serve_client() {
   receivers->start();
   DumpSocket dumps(*service_, front_pid_);
   loop(*receivers, *files, dumps);
+  files->drain();  // a call of ours may wait for what the last process had open
   // A thread that is still in a call (of a process that is gone) uses all of this: leave it as it is then.
   if (!receivers->stop()) {
     view_.reset();

@@ -14,7 +14,7 @@
 #include "dump/files.hpp"
 #include "ioctl/file.hpp"
 #include "run/fault_plans.hpp"
-#include "run/path_tree.hpp"
+#include "run/live_tree.hpp"
 #include "vfio/file_memory.hpp"
 
 namespace iommufd::run {
@@ -23,8 +23,8 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // The description of /dev and /sys. Constant once the service is made.
-  virtual const PathTree& tree() = 0;
+  // The description of /dev and /sys.
+  virtual LiveTree& tree() = 0;
 
   // open(2) of the character device whose Node::opener() is `opener`. `memory` is the memory behind this open: keep it
   // when the file can be mapped, let it go otherwise (that is noticed and saves a descriptor). Called without locks

@@ -4,19 +4,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
 
 #include "base/assert.hpp"
-#include "base/sync.hpp"
 
 namespace iommufd::run {
 namespace {
 
-// The longest value that a sysfs attribute takes (PAGE_SIZE).
-constexpr std::size_t kAttributeSize = 4096;
 // Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has; then the windows of a bridge.
 constexpr std::size_t kResourceLines = 13;
 // What readers without CAP_SYS_ADMIN see of `config`.
@@ -69,29 +67,17 @@ std::string device_path(const PciDeviceInfo& d) {
   for (const pci::Bdf& bridge : d.bridges) path += "/" + bridge.str();
   return path + "/" + d.bdf.str();
 }
-const std::string kDriver = "/sys/bus/pci/drivers/vfio-pci";
 std::string driver_path(const std::string& name) { return "/sys/bus/pci/drivers/" + name; }
 const std::string kPortDriver = "pcieport";
-const std::string kDriverModule = "/sys/module/vfio_pci";
 
-// `driver_override`: "(null)" when unset; a name, or a newline to clear it.
-class DriverOverride {
- public:
-  std::string read() IOMMUFD_EXCLUDES(mu_) {
-    const MutexLock lock(mu_);
-    return (name_.empty() ? "(null)" : name_) + "\n";
-  }
-  Result<u64> write(std::string_view data) IOMMUFD_EXCLUDES(mu_) {
-    if (data.size() >= kAttributeSize - 1) return Err(Errno::kInval);
-    const MutexLock lock(mu_);
-    name_ = data.substr(0, data.find('\n'));
-    return data.size();
-  }
-
- private:
-  Mutex mu_{LockRank::kRunPaths};
-  std::string name_ IOMMUFD_GUARDED_BY(mu_);
-};
+// `uevent` takes the names of actions, and has the kernel tell udev of one. Nobody listens to us.
+Result<u64> write_uevent(const Write& w) {
+  constexpr std::array<std::string_view, 8> kActions{"add",    "remove",  "change", "move",
+                                                     "online", "offline", "bind",   "unbind"};
+  const std::string_view action = w.data.substr(0, w.data.find_first_of(" \n"));
+  if (std::ranges::find(kActions, action) == kActions.end()) return Err(Errno::kInval);
+  return w.data.size();
+}
 
 std::string modalias(const PciDeviceInfo& d) {
   return fmt::format("pci:v{:08X}d{:08X}sv{:08X}sd{:08X}bc{:02X}sc{:02X}i{:02X}", d.vendor, d.device,
@@ -124,9 +110,9 @@ void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
                                 .mode = 0600,
                                 .size = d.rom_size,
                                 .read = [rom = d.rom](Reader) { return rom(); },
-                                .write = [enable = d.enable_rom](std::string_view data, u64 offset) -> Result<u64> {
-                                  enable(offset != 0 || data != "0\n");
-                                  return data.size();
+                                .write = [enable = d.enable_rom](const Write& w) -> Result<u64> {
+                                  enable(w.offset != 0 || w.data != "0\n");
+                                  return w.data.size();
                                 }});
 }
 
@@ -143,7 +129,8 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
   file("irq", fmt::format("{}\n", d.irq));
   file("modalias", modalias(d) + "\n");
   file("resource", resource(d));
-  file("uevent", uevent(d), 0644);
+  tree.add_file(path + "/uevent",
+                {.mode = 0644, .read = [text = uevent(d)](Reader) { return text; }, .write = write_uevent});
   file("numa_node", fmt::format("{}\n", d.numa_node), 0644);
   tree.add_file(path + "/enable", {.mode = 0644, .read = [count = d.enable_count](Reader) {
                                      return fmt::format("{}\n", count ? count() : 0);
@@ -153,12 +140,11 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
     if (reader == Reader::kUnprivileged) bytes.resize(std::min(bytes.size(), kPublicConfig));
     return bytes;
   };
-  const auto write_config = [write = d.write_config, size = d.config_size](std::string_view data,
-                                                                           u64 offset) -> Result<u64> {
-    if (data.empty()) return 0;
-    if (offset >= size) return Err(Errno::kFBig);
-    data = data.substr(0, size - offset);
-    write(static_cast<u32>(offset), data);
+  const auto write_config = [write = d.write_config, size = d.config_size](const Write& w) -> Result<u64> {
+    if (w.data.empty()) return 0;
+    if (w.offset >= size) return Err(Errno::kFBig);
+    const std::string_view data = w.data.substr(0, size - w.offset);
+    write(static_cast<u32>(w.offset), data);
     return data.size();
   };
   tree.add_file(path + "/config", {.content = Content::kBytes,
@@ -168,18 +154,19 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
   add_rom(tree, path, d);
   if (d.reset) {
-    tree.add_file(path + "/reset",
-                  {.mode = 0200, .write = [reset = d.reset](std::string_view data, u64) -> Result<u64> {
-                     if (data.substr(0, data.find('\n')) != "1") return Err(Errno::kInval);
-                     reset();
-                     return data.size();
-                   }});
+    tree.add_file(path + "/reset", {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {
+                                      if (w.data.substr(0, w.data.find('\n')) != "1") return Err(Errno::kInval);
+                                      reset();
+                                      return w.data.size();
+                                    }});
   }
-  const auto override = std::make_shared<DriverOverride>();
-  tree.add_file(path + "/driver_override",
-                {.mode = 0644,
-                 .read = [override](Reader) { return override->read(); },
-                 .write = [override](std::string_view data, u64) { return override->write(data); }});
+  tree.add_file(path + "/driver_override", {.mode = 0644,
+                                            .read =
+                                                [get = d.driver_override](Reader) {
+                                                  const std::string name = get ? get() : std::string();
+                                                  return (name.empty() ? "(null)" : name) + "\n";
+                                                },
+                                            .write = d.set_driver_override});
 }
 
 // What functions and bridges have in common.
@@ -270,17 +257,44 @@ void add_modules(PathTree& tree, const NoiommuParameter& noiommu) {
   tree.add_directory("/sys/module/vfio", Entries::kOwn);
   FileSpec parameter{.mode = 0644, .read = [get = noiommu.get](Reader) { return get() ? "Y\n" : "N\n"; }};
   if (noiommu.set) {
-    parameter.write = [set = noiommu.set](std::string_view data, u64) -> Result<u64> {
-      set(IOMMUFD_TRY(parse_bool(data)));
-      return data.size();
+    parameter.write = [set = noiommu.set](const Write& w) -> Result<u64> {
+      set(IOMMUFD_TRY(parse_bool(w.data)));
+      return w.data.size();
     };
   }
   tree.add_file("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", std::move(parameter));
   tree.add_directory("/sys/module/iommufd", Entries::kOwn);
-  tree.add_directory(kDriverModule, Entries::kOwn);
-  link(tree, kDriverModule + "/drivers/pci:vfio-pci", kDriver);
-  tree.add_directory(kDriver, Entries::kOwn);
-  link(tree, kDriver + "/module", kDriverModule);
+}
+
+void add_driver(PathTree& tree, const DriverInfo& driver) {
+  const std::string path = driver_path(driver.name), module = "/sys/module/" + driver.module;
+  tree.add_directory(path, Entries::kOwn);
+  tree.add_directory(module, Entries::kOwn);
+  link(tree, path + "/module", module);
+  link(tree, module + "/drivers/pci:" + driver.name, path);
+  const auto file = [&](const char* name, const WriteContent& write) {
+    tree.add_file(path + "/" + name, {.mode = 0200, .write = write});
+  };
+  file("bind", driver.bind);
+  file("unbind", driver.unbind);
+  file("new_id", driver.new_id);
+  file("remove_id", driver.remove_id);
+  file("uevent", write_uevent);
+  for (const auto& [name, content] : driver.parameters)
+    tree.add_file(module + "/parameters/" + name, constant(content));
+}
+
+// The bus's own files. What was probed at boot was; autoprobe is for functions that come later, of which there are none.
+void add_probing(PathTree& tree, const DriverProbing& probing) {
+  tree.add_file("/sys/bus/pci/drivers_probe", {.mode = 0200, .write = probing.probe});
+  FileSpec autoprobe{.mode = 0644, .read = [get = probing.autoprobe](Reader) { return !get || get() ? "1\n" : "0\n"; }};
+  if (probing.set_autoprobe) {
+    autoprobe.write = [set = probing.set_autoprobe](const Write& w) -> Result<u64> {
+      set(!w.data.starts_with('0'));
+      return w.data.size();
+    };
+  }
+  tree.add_file("/sys/bus/pci/drivers_autoprobe", std::move(autoprobe));
 }
 
 // The parts of a kernel's fault injection that programs switch before they use fail-nth (spec selftest-abi 10.3, 10.5). Our
@@ -288,31 +302,30 @@ void add_modules(PathTree& tree, const NoiommuParameter& noiommu) {
 void add_fault_injection(PathTree& tree, FaultPlans& faults) {
   const std::string debug = "/sys/kernel/debug";
   tree.add_directory(debug, Entries::kOwn);
-  const auto add_flag = [&](const std::string& path) {
-    const auto on = std::make_shared<std::atomic<bool>>(true);
+  const auto add_flag = [&](const std::string& path, std::atomic<bool>& on) {
     tree.add_file(path, {.mode = 0600,
-                         .read = [on](Reader) { return on->load() ? "Y\n" : "N\n"; },
-                         .write = [on](std::string_view text, u64) -> Result<u64> {
-                           on->store(IOMMUFD_TRY(parse_bool(text)));
-                           return text.size();
+                         .read = [&on](Reader) { return on.load() ? "Y\n" : "N\n"; },
+                         .write = [&on](const Write& w) -> Result<u64> {
+                           on.store(IOMMUFD_TRY(parse_bool(w.data)));
+                           return w.data.size();
                          }});
   };
   for (const char* name : {"fail_iommufd", "fail_page_alloc", "failslab"}) {
     tree.add_file(fmt::format("{}/{}/verbose", debug, name),
                   {.mode = 0600,
                    .read = [&faults](Reader) { return fmt::format("{}\n", faults.verbose.load()); },
-                   .write = [&faults](std::string_view text, u64) -> Result<u64> {
-                     const std::string number(text);
+                   .write = [&faults](const Write& w) -> Result<u64> {
+                     const std::string number(w.data);
                      char* end = nullptr;
                      const unsigned long value = std::strtoul(number.c_str(), &end, 0);
                      if (end == number.c_str() || (*end != '\0' && *end != '\n')) return Err(Errno::kInval);
                      faults.verbose.store(static_cast<u32>(value));
-                     return text.size();
+                     return w.data.size();
                    }});
   }
-  for (const char* flag :
-       {"failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-highmem"})
-    add_flag(debug + "/" + flag);
+  add_flag(debug + "/failslab/ignore-gfp-wait", faults.ignore_slab_wait);
+  add_flag(debug + "/fail_page_alloc/ignore-gfp-wait", faults.ignore_page_wait);
+  add_flag(debug + "/fail_page_alloc/ignore-gfp-highmem", faults.ignore_page_highmem);
 }
 
 }  // namespace
@@ -340,6 +353,8 @@ PathTree build_tree(const MachineInfo& machine) {
     add_class_device(tree, "/sys/devices/virtual/vfio/" + group.name, "vfio", group.device.rdev, "vfio/" + group.name);
   }
   add_modules(tree, machine.noiommu);
+  for (const DriverInfo& driver : machine.drivers) add_driver(tree, driver);
+  add_probing(tree, machine.probing);
   for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
   for (const GroupInfo& group : machine.groups) add_group(tree, group);
   if (std::ranges::any_of(machine.bridges, [](const auto& b) { return b.function.driver == kPortDriver; }))

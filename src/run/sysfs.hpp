@@ -4,7 +4,9 @@
 // here knows the engine.
 //
 // The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/[BDF of each bridge above it/]BDF (a bus without
-// a bridge stands for a root bus of its own), everything else are links to it. A device whose probe failed is there without `driver` and `vfio-dev`.
+// a bridge stands for a root bus of its own), everything else are links to it. A device without a driver is there without `driver` and `vfio-dev`.
+//
+// A tree is one state of the machine; what changes its shape is followed by another tree.
 #pragma once
 
 #include <array>
@@ -35,6 +37,8 @@ struct VfioNode {
   CharDevice device;
 };
 
+using ReadText = std::function<std::string()>;
+
 struct PciDeviceInfo {
   pci::Bdf bdf;
   std::vector<pci::Bdf> bridges;  // above it, from the root bus down
@@ -58,8 +62,10 @@ struct PciDeviceInfo {
   std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
   std::optional<u32> iommu_group;     // only behind an IOMMU
   std::string iommu;                  // name of its IommuInfo; empty without one
-  std::string driver;                 // empty: none is bound
+  std::string driver;                 // name of its DriverInfo; empty: none is bound
   std::optional<VfioNode> vfio;       // with vfio-pci
+  ReadText driver_override;           // what is set, empty: nothing
+  WriteContent set_driver_override;
 };
 
 // A bridge; its function has no node.
@@ -67,6 +73,21 @@ struct BridgeInfo {
   PciDeviceInfo function;
   u8 secondary = 0;
   u8 subordinate = 0;
+};
+
+// A driver of the PCI bus, and its module. What is written to its files is the driver core's business.
+struct DriverInfo {
+  std::string name;    // "vfio-pci"
+  std::string module;  // "vfio_pci"
+  WriteContent bind, unbind, new_id, remove_id;
+  std::vector<std::pair<std::string, std::string>> parameters;  // of the module: name, content with newline
+};
+
+// /sys/bus/pci/drivers_probe and drivers_autoprobe.
+struct DriverProbing {
+  WriteContent probe;
+  std::function<bool()> autoprobe;
+  std::function<void(bool)> set_autoprobe;
 };
 
 // An IOMMU instance, e.g. "dmar0" with "intel-iommu/cap", or "ivhd0" with "amd-iommu/features".
@@ -97,6 +118,8 @@ struct MachineInfo {
   std::vector<PciDeviceInfo> devices;
   std::vector<IommuInfo> iommus;
   std::vector<GroupInfo> groups;
+  std::vector<DriverInfo> drivers;
+  DriverProbing probing;
   NoiommuParameter noiommu;
   FaultPlans* faults = nullptr;  // not null: with the fault injection of debugfs; outlives the tree
 };
@@ -109,7 +132,7 @@ inline constexpr u32 kIommufdMinor = 1'000'000;
 inline constexpr u32 kVfioDeviceMajor = 384;
 inline constexpr u32 kVfioGroupMajor = 385;
 
-// Pre: addresses and names differ; each group and IOMMU that a device names is there.
+// Pre: addresses and names differ; each group, IOMMU and driver that a device names is there.
 PathTree build_tree(const MachineInfo& machine);
 
 }  // namespace iommufd::run

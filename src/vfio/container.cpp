@@ -85,8 +85,8 @@ Result<void> Container::make_ioas_locked(ContainerIommu type) {
 
 Result<void> Container::attach_locked(Member& member) {
   Rollback undo([&] { detach(member); });
-  for (Device* device : member.group->devices()) {
-    member.devices.push_back(IOMMUFD_TRY(core::Device::bind(ctx_, device->physical())));
+  for (core::PhysicalDevice* function : member.group->functions()) {
+    member.devices.push_back(IOMMUFD_TRY(core::Device::bind(ctx_, *function)));
     const Result<ObjectId> hwpt = member.devices.back()->attach(core::kRid, ioas_->id());
     if (!hwpt) return Err(type1_error(hwpt.error()));
   }

@@ -5,21 +5,48 @@
 
 #include <utility>
 
+#include "base/explain.hpp"
 #include "vfio/registry.hpp"
 
 namespace iommufd::vfio {
 
-Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Group& group, Registry& registry)
+Device::Device(u32 index, const Parts& parts, Ref<Group> group, Registry& registry)
     : index_(index),
-      is_noiommu_(physical.is_noiommu()),
+      is_noiommu_(parts.physical.is_noiommu()),
       name_(fmt::format("{}vfio{}", is_noiommu_ ? "noiommu-" : "", index)),
-      function_(function),
-      physical_(physical),
-      group_(group),
-      registry_(registry),
-      interrupts_(function, registry.watcher()),
-      ioeventfds_(function, registry.watcher()) {
-  function_.connect(interrupts_);
+      parts_(parts),
+      group_(std::move(group)),
+      registry_(registry) {}
+
+Device::~Device() = default;
+
+Result<Device::Use> Device::use() {
+  const MutexLock lock(mu_);
+  if (leaving_) return reject(Errno::kNoDev, {"device", index_, "is being unregistered", "vfio-device 4"});
+  ++uses_;
+  return Use(Ref<Device>(*this));
+}
+
+Device::Use::~Use() {
+  if (!device_) return;
+  const MutexLock lock(device_->mu_);
+  if (--device_->uses_ == 0) device_->unused_.notify_all();
+}
+
+void Device::begin_leaving() {
+  const MutexLock lock(mu_);
+  leaving_ = true;
+}
+
+bool Device::wait_unused(std::chrono::milliseconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  const MutexLock lock(mu_);
+  while (uses_ != 0) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left.count() <= 0) return false;
+    (void)unused_.wait_for(mu_, left);
+  }
+  return true;
 }
 
 void Device::set_bound(Ref<core::Device> bound) {

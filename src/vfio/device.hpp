@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A device that is registered with VFIO: what /dev/vfio/devices/NAME opens. It outlives its opens (DeviceFile); at most
-// one of them is bound.
+// One registration of a function with VFIO: what /dev/vfio/devices/NAME opens. At most one of its opens (DeviceFile) is bound.
 //
-// Lock order: mu_ (kVfioDevice) guards who is bound where and is held for nothing else.
+// It is made by a probe and ends with an unregistration, which waits until every open is closed: each holds a Use. What belongs to
+// the function and not to the registration (interrupts, ioeventfds) is the Registry's and outlives it.
+//
+// Lock order: mu_ (kVfioDevice) guards who uses it and who is bound where, and is held for nothing else.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
+#include <utility>
 
 #include "base/ref.hpp"
 #include "base/result.hpp"
@@ -21,12 +25,38 @@ namespace iommufd::vfio {
 class Group;
 class Registry;
 
-class Device {
+class Device final : public RefCounted {
  public:
-  // Made by Registry::add().
-  Device(u32 index, pci::Function& function, core::PhysicalDevice& physical, Group& group, Registry& registry);
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
+  // What a function keeps from one registration to the next.
+  struct Parts {
+    pci::Function& function;
+    core::PhysicalDevice& physical;
+    Interrupts& interrupts;
+    Ioeventfds& ioeventfds;
+  };
+  // Made by Registry::probe().
+  Device(u32 index, const Parts& parts, Ref<Group> group, Registry& registry);
+  ~Device() override;
+
+  // Somebody has it open. Movable, ends with its life.
+  class Use {
+   public:
+    Use(Use&& o) noexcept : device_(std::exchange(o.device_, nullptr)) {}
+    Use& operator=(Use&&) = delete;
+    ~Use();
+
+   private:
+    friend class Device;
+    explicit Use(Ref<Device> device) : device_(std::move(device)) {}
+    Ref<Device> device_;
+  };
+  // Errors: kNoDev (it is being unregistered; spec vfio-device 4).
+  Result<Use> use() IOMMUFD_EXCLUDES(mu_);
+
+  // Unregistration: from begin_leaving() on there are no new uses.
+  void begin_leaving() IOMMUFD_EXCLUDES(mu_);
+  // True as soon as nobody uses it; false when `patience` is over.
+  bool wait_unused(std::chrono::milliseconds patience) IOMMUFD_EXCLUDES(mu_);
 
   // N of the name.
   [[nodiscard]] u32 index() const { return index_; }
@@ -34,12 +64,12 @@ class Device {
   [[nodiscard]] const std::string& name() const { return name_; }
   // As decided at registration; never again.
   [[nodiscard]] bool is_noiommu() const { return is_noiommu_; }
-  [[nodiscard]] pci::Function& function() const { return function_; }
-  [[nodiscard]] core::PhysicalDevice& physical() const { return physical_; }
-  [[nodiscard]] Group& group() const { return group_; }
+  [[nodiscard]] pci::Function& function() const { return parts_.function; }
+  [[nodiscard]] core::PhysicalDevice& physical() const { return parts_.physical; }
+  [[nodiscard]] Group& group() const { return *group_; }
   [[nodiscard]] Registry& registry() const { return registry_; }
-  [[nodiscard]] Interrupts& interrupts() { return interrupts_; }
-  [[nodiscard]] Ioeventfds& ioeventfds() { return ioeventfds_; }
+  [[nodiscard]] Interrupts& interrupts() { return parts_.interrupts; }
+  [[nodiscard]] Ioeventfds& ioeventfds() { return parts_.ioeventfds; }
 
   // One open at a time may be bound: false when another is.
   bool claim() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
@@ -53,14 +83,14 @@ class Device {
   const u32 index_;
   const bool is_noiommu_;
   const std::string name_;
-  pci::Function& function_;
-  core::PhysicalDevice& physical_;
-  Group& group_;
+  const Parts parts_;
+  const Ref<Group> group_;
   Registry& registry_;
-  Interrupts interrupts_;
-  Ioeventfds ioeventfds_;
   std::atomic<bool> claimed_{false};
   Mutex mu_{LockRank::kVfioDevice};
+  CondVar unused_;
+  u32 uses_ IOMMUFD_GUARDED_BY(mu_) = 0;
+  bool leaving_ IOMMUFD_GUARDED_BY(mu_) = false;
   Ref<core::Device> bound_ IOMMUFD_GUARDED_BY(mu_);
 };
 

@@ -11,20 +11,22 @@ namespace iommufd::vfio {
 
 Result<std::unique_ptr<DeviceFile>> DeviceFile::open(Device& device, mem::Caller& caller,
                                                      std::unique_ptr<FileMemory> memory) {
+  Device::Use use = IOMMUFD_TRY(device.use());
   if (device.is_noiommu() && !caller.capable(mem::Capability::kSysRawio)) {
     return reject(Errno::kPerm, {"capability", 17, "CAP_SYS_RAWIO is needed to open a noiommu device", "noiommu 6"});
   }
-  return std::unique_ptr<DeviceFile>(new DeviceFile(device, std::move(memory)));
+  return std::unique_ptr<DeviceFile>(new DeviceFile(device, std::move(use), std::move(memory)));
 }
 
-DeviceFile::DeviceFile(Device& device, std::unique_ptr<FileMemory> memory)
-    : device_(device), memory_(std::move(memory)) {}
+DeviceFile::DeviceFile(Device& device, Device::Use use, std::unique_ptr<FileMemory> memory)
+    : device_(Ref<Device>(device)), use_(std::move(use)), memory_(std::move(memory)) {}
 
 DeviceFile::~DeviceFile() = default;
 
 Result<std::unique_ptr<DeviceFile>> DeviceFile::open_in_group(Device& device, InGroup way,
                                                               std::unique_ptr<FileMemory> memory) {
-  std::unique_ptr<DeviceFile> file(new DeviceFile(device, std::move(memory)));
+  Device::Use use = IOMMUFD_TRY(device.use());
+  std::unique_ptr<DeviceFile> file(new DeviceFile(device, std::move(use), std::move(memory)));
   if (!device.claim()) return reject(Errno::kBusy, {"device", 0, "is open elsewhere", "vfio-device 18"});
   Rollback claim([&] { device.unclaim(); });
   IOMMUFD_TRY(file->start(way.context));
@@ -50,8 +52,8 @@ bool DeviceFile::is_released() {
 Result<ObjectId> DeviceFile::bind(BindRequest request) {
   if (is_in_group())
     return reject(Errno::kInval, {"fd", 0, "the device was opened through its group", "vfio-device 5 row 5"});
-  IOMMUFD_TRY(device_.group().begin_node_bind());
-  Rollback node_bind([this] { device_.group().end_node_bind(); });
+  IOMMUFD_TRY(device_->group().begin_node_bind());
+  Rollback node_bind([this] { device_->group().end_node_bind(); });
   {
     const MutexLock lock(mu_);
     if (state_ != State::kOpen) {
@@ -60,18 +62,21 @@ Result<ObjectId> DeviceFile::bind(BindRequest request) {
     state_ = State::kBinding;
   }
   Rollback again([this] {
-    const MutexLock lock(mu_);
+    MutexLock lock(mu_);
     state_ = released_ ? State::kClosed : State::kOpen;
+    if (state_ != State::kClosed) return;
+    lock.unlock();
+    use_.reset();
   });
   if (request.token) {
     IOMMUFD_TRY(std::move(*request.token));
     return reject(Errno::kInval, {"flags", 1, "the device has no token", "vfio-device 5 row 10"});
   }
   Ref<core::Context> ctx = IOMMUFD_TRY(std::move(request.context));
-  if (!device_.claim()) {
+  if (!device_->claim()) {
     return reject(Errno::kInval, {"fd", 0, "another open of the device is bound", "vfio-device 5 row 13"});
   }
-  Rollback claim([this] { device_.unclaim(); });
+  Rollback claim([this] { device_->unclaim(); });
   IOMMUFD_TRY(start(std::move(ctx)));
   claim.commit();
   again.commit();
@@ -81,7 +86,7 @@ Result<ObjectId> DeviceFile::bind(BindRequest request) {
 }
 
 Result<void> DeviceFile::start(Ref<core::Context> ctx) {
-  if (ctx) core_ = IOMMUFD_TRY(core::Device::bind(std::move(ctx), device_.physical()));
+  if (ctx) core_ = IOMMUFD_TRY(core::Device::bind(std::move(ctx), device_->physical()));
   Rollback binding([this] {
     if (core_) core_->unbind();
     core_ = nullptr;
@@ -93,7 +98,7 @@ Result<void> DeviceFile::start(Ref<core::Context> ctx) {
     function().finish_disable();
   });
   IOMMUFD_TRY(attach_bars());
-  device_.set_bound(core_);
+  device_->set_bound(core_);
   enabled.commit();
   binding.commit();
   return {};
@@ -107,13 +112,17 @@ void DeviceFile::finish_bind() {
   state_ = State::kClosed;  // the client died meanwhile
   lock.unlock();
   shut_down();
+  use_.reset();
 }
 
 void DeviceFile::abort_bind() {
   shut_down();
-  const MutexLock lock(mu_);
+  MutexLock lock(mu_);
   IOMMUFD_ASSERT(state_ == State::kBinding);
   state_ = released_ ? State::kClosed : State::kOpen;
+  if (!released_) return;
+  lock.unlock();
+  use_.reset();
 }
 
 Result<DeviceFile::Busy> DeviceFile::enter() {
@@ -137,16 +146,19 @@ void DeviceFile::leave() {
     state_ = State::kClosed;
   }
   shut_down();
+  use_.reset();
 }
 
 void DeviceFile::release() {
+  State before = State::kClosed;
   {
     const MutexLock lock(mu_);
     released_ = true;
     if (busy_ != 0 || state_ == State::kBinding) return;  // whoever is inside shuts down
-    if (std::exchange(state_, State::kClosed) != State::kBound) return;
+    before = std::exchange(state_, State::kClosed);
   }
-  shut_down();
+  if (before == State::kBound) shut_down();
+  use_.reset();
 }
 
 Result<void> DeviceFile::attach_bars() {
@@ -171,8 +183,8 @@ void DeviceFile::detach_bars() {
 void DeviceFile::shut_down() {
   function().begin_disable();
   detach_bars();
-  device_.interrupts().teardown();
-  device_.ioeventfds().teardown();
+  device_->interrupts().teardown();
+  device_->ioeventfds().teardown();
   function().finish_disable();
   power_.store(Power::kOn, std::memory_order_relaxed);
   std::optional<Eventfd> dropped;
@@ -180,10 +192,10 @@ void DeviceFile::shut_down() {
     const MutexLock lock(mu_);
     std::swap(dropped, wakeup_);
   }
-  device_.set_bound(nullptr);
+  device_->set_bound(nullptr);
   if (core_) std::exchange(core_, nullptr)->unbind();
-  device_.unclaim();
-  if (std::exchange(node_bind_, false)) device_.group().end_node_bind();
+  device_->unclaim();
+  if (std::exchange(node_bind_, false)) device_->group().end_node_bind();
   if (is_in_group()) way_.group->device_closed(way_.native);
 }
 
@@ -247,11 +259,11 @@ Result<void> DeviceFile::Busy::write(const Window& window, std::span<const std::
 }
 
 Result<void> DeviceFile::Busy::set_irqs(IrqRequest request) {
-  return file_->device_.interrupts().set(std::move(request));
+  return file_->device_->interrupts().set(std::move(request));
 }
 
 Result<void> DeviceFile::Busy::set_ioeventfd(IoeventfdRequest request) {
-  return file_->device_.ioeventfds().set(std::move(request));
+  return file_->device_->ioeventfds().set(std::move(request));
 }
 
 Result<void> DeviceFile::Busy::reset() {
@@ -263,10 +275,10 @@ Result<void> DeviceFile::Busy::reset() {
 }
 
 Result<std::vector<Dependent>> DeviceFile::Busy::hot_reset_info() {
-  return file_->device_.registry().dependents(file_->device_, context());
+  return file_->device_->registry().dependents(*file_->device_, context());
 }
 
-void DeviceFile::Busy::hot_reset(std::span<const Dependent> hit) { file_->device_.registry().hot_reset(hit); }
+void DeviceFile::Busy::hot_reset(std::span<const Dependent> hit) { file_->device_->registry().hot_reset(hit); }
 
 Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
   Power expected = Power::kOn;

@@ -40,10 +40,10 @@ struct BindRequest {
 
 class DeviceFile {
  public:
-  // Errors: kPerm (a noiommu device without CAP_SYS_RAWIO, noiommu 6). `memory` is what the client may map.
+  // Errors: kNoDev (it is being unregistered), kPerm (a noiommu device without CAP_SYS_RAWIO, noiommu 6). `memory` is what the client may map.
   static Result<std::unique_ptr<DeviceFile>> open(Device& device, mem::Caller& caller,
                                                   std::unique_ptr<FileMemory> memory);
-  // By Group::open_device(). Errors: kBusy (open elsewhere), those of a bind and of an attach to the compat IOAS.
+  // By Group::open_device(). Errors: kNoDev (it is being unregistered), kBusy (open elsewhere), those of a bind and of an attach to the compat IOAS.
   struct InGroup {
     Group* group = nullptr;
     bool native = false;         // the container; otherwise it is an iommufd
@@ -104,18 +104,18 @@ class DeviceFile {
   // The last descriptor and mapping are gone (spec 19). Never fails.
   void release() IOMMUFD_EXCLUDES(mu_);
 
-  [[nodiscard]] Device& device() const { return device_; }
+  [[nodiscard]] Device& device() const { return *device_; }
   [[nodiscard]] bool is_in_group() const { return way_.group != nullptr; }
   // Closed, or about to be.
   [[nodiscard]] bool is_released() IOMMUFD_EXCLUDES(mu_);
-  [[nodiscard]] pci::Function& function() const { return device_.function(); }
+  [[nodiscard]] pci::Function& function() const { return device_->function(); }
 
  private:
   enum class State : u8 { kOpen, kBinding, kBound, kClosed };
   enum class Power : u8 { kOn, kLow };
   enum class RidHolder : u8 { kNone, kPlain, kPasidZero };
 
-  DeviceFile(Device& device, std::unique_ptr<FileMemory> memory);
+  DeviceFile(Device& device, Device::Use use, std::unique_ptr<FileMemory> memory);
   void leave() IOMMUFD_EXCLUDES(mu_);
   Result<void> start(Ref<core::Context> ctx);
   Result<void> attach_bars();
@@ -124,7 +124,8 @@ class DeviceFile {
   void shut_down();
   void wake();
 
-  Device& device_;
+  const Ref<Device> device_;
+  std::optional<Device::Use> use_;  // until the close is done; reset by whoever comes to kClosed
   const std::unique_ptr<FileMemory> memory_;
   InGroup way_;
   bool node_bind_ = false;  // counted in the group; written as core_ is

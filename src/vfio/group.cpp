@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/explain.hpp"
 #include "vfio/device_file.hpp"
 
@@ -25,11 +26,36 @@ Result<void> check_rawio(bool has) {
 // Asked for before locks are taken: the answer may need some of the carrier's.
 bool Group::may_use(mem::Caller& caller) const { return !is_noiommu() || caller.capable(mem::Capability::kSysRawio); }
 
-Group::Group(u32 id, const core::PhysicalDevice& first)
+Group::Group(u32 id, u32 minor, std::vector<core::PhysicalDevice*> functions)
     : id_(id),
-      noiommu_(first.is_noiommu()),
-      iommu_(first.iommu),
+      minor_(minor),
+      functions_(std::move(functions)),
+      noiommu_(functions_.front()->is_noiommu()),
+      iommu_(functions_.front()->iommu),
       name_(fmt::format("{}{}", noiommu_ ? "noiommu-" : "", id)) {}
+
+Group::~Group() = default;
+
+void Group::add(Device& device) {
+  const MutexLock lock(mu_);
+  devices_.push_back(&device);
+}
+
+bool Group::remove(const Device& device) {
+  AnyContainer left;
+  const MutexLock lock(mu_);
+  const auto at = std::ranges::find(devices_, &device);
+  IOMMUFD_ASSERT(at != devices_.end());
+  devices_.erase(at);
+  if (!devices_.empty()) return false;
+  left = leave_locked();
+  return true;
+}
+
+Result<void> Group::check_present_locked() const {
+  if (devices_.empty()) return reject(Errno::kNoDev, {"group", id_, "its last device is gone", kSection});
+  return {};
+}
 
 Result<void> Group::begin_node_bind() {
   const MutexLock lock(mu_);
@@ -44,8 +70,10 @@ void Group::end_node_bind() {
 }
 
 Result<void> Group::open(mem::Caller& caller) {
-  IOMMUFD_TRY(check_rawio(may_use(caller)));
+  const bool rawio = may_use(caller);
   const MutexLock lock(mu_);
+  IOMMUFD_TRY(check_present_locked());
+  IOMMUFD_TRY(check_rawio(rawio));
   if (node_binds_ != 0)
     return reject(Errno::kBusy, {"group", id_, "a device of the group is bound by its own node", "noiommu 14"});
   if (open_) return reject(Errno::kBusy, {"group", id_, "is open already", kSection});
@@ -78,16 +106,18 @@ void Group::device_closed(bool native) {
 }
 
 // Viable: nobody else has the DMA of the group, so that a container could.
-Group::Status Group::status() {
+Result<Group::Status> Group::status() {
   const MutexLock lock(mu_);
-  if (has_container_locked()) return {true, true};
-  return {is_noiommu() || !iommu_->is_group_owned(id_), false};
+  IOMMUFD_TRY(check_present_locked());
+  if (has_container_locked()) return Status{true, true};
+  return Status{is_noiommu() || !iommu_->is_group_owned(id_), false};
 }
 
 Result<void> Group::set_container(Ref<Container> container, mem::Caller& caller) {
   const bool rawio = may_use(caller);
   const MutexLock lock(mu_);
   if (has_container_locked()) return reject(Errno::kInval, {"container", 0, "the group has one already", kSection});
+  IOMMUFD_TRY(check_present_locked());
   IOMMUFD_TRY(check_rawio(rawio));
   IOMMUFD_TRY(container->add(*this));
   container_ = std::move(container);
@@ -97,6 +127,7 @@ Result<void> Group::set_container(Ref<Container> container, mem::Caller& caller)
 Result<void> Group::set_container(Ref<core::Context> iommufd) {
   const MutexLock lock(mu_);
   if (has_container_locked()) return reject(Errno::kInval, {"container", 0, "the group has one already", kSection});
+  IOMMUFD_TRY(check_present_locked());
   IOMMUFD_TRY(iommufd->enter_container(is_noiommu() ? core::ContainerKind::kNoiommu : core::ContainerKind::kType1));
   container_ = std::move(iommufd);
   return {};
@@ -111,10 +142,11 @@ Result<void> Group::unset_container() {
   return {};
 }
 
-Result<std::reference_wrapper<Device>> Group::find(std::string_view bdf) const {
+Result<Ref<Device>> Group::find(std::string_view bdf) {
+  const MutexLock lock(mu_);
   const auto at = std::ranges::find(devices_, bdf, [](const Device* d) { return d->function().bdf().str(); });
   if (at == devices_.end()) return reject(Errno::kNoDev, {"name", 0, "is no device of this group", kSection});
-  return **at;
+  return Ref<Device>(**at);
 }
 
 Result<void> Group::check_open_locked(bool rawio) {

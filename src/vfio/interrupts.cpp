@@ -57,6 +57,12 @@ Result<void> Interrupts::set(IrqRequest request) {
   return reject(Errno::kNoTty, {"index", raw(request.index), "has no handler for this action", "vfio-device 13"});
 }
 
+bool Interrupts::request_release() {
+  const MutexLock lock(mu_);
+  if (request_) request_->signal();
+  return request_.has_value();
+}
+
 void Interrupts::teardown() {
   const MutexLock gate(gate_);
   switch (mode()) {

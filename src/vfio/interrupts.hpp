@@ -35,6 +35,8 @@ class Interrupts final : public pci::InterruptSink {
 
   // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
   Result<void> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
+  // The host wants the device back: signals REQ. False: no eventfd is armed.
+  bool request_release() IOMMUFD_EXCLUDES(mu_);
   // The device closes: everything off, all eventfds dropped.
   void teardown() IOMMUFD_EXCLUDES(gate_, mu_);
 

@@ -201,30 +201,33 @@ class EchoFile final : public ioctl::File {
 
 class EchoService final : public Service {
  public:
-  EchoService() {
-    tree_.add_char_device("/dev/iommu", {10, 123}, 0660, kIommu);
-    tree_.add_directory("/dev/vfio", Entries::kOwn);
-    tree_.add_char_device("/dev/vfio/devices/vfio0", {511, 0}, 0600, kDevice);
-    tree_.add_directory("/sys/class/echo", Entries::kOwn);
-    tree_.add_file("/sys/class/echo/greeting", {.mode = 0444, .read = [](Reader) { return "hello\n"; }});
-    tree_.add_file("/sys/class/echo/number", {.mode = 0644,
-                                              .read = [this](Reader) { return std::to_string(number_.load()) + "\n"; },
-                                              .write = [this](std::string_view text, u64) -> Result<u64> {
-                                                number_ = std::atoi(std::string(text).c_str());
-                                                return text.size();
-                                              }});
-    tree_.add_symlink("/sys/class/echo/link", "../../class/echo/greeting");
-  }
-  const PathTree& tree() override { return tree_; }
+  LiveTree& tree() override { return tree_; }
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call&, std::unique_ptr<vfio::FileMemory> memory) override {
     if (opener == kIommu) memory.reset();
     return Ref<ioctl::File>(make_ref<EchoFile>(shared_, std::move(memory)));
   }
 
  private:
+  PathTree make_tree() {
+    PathTree tree;
+    tree.add_char_device("/dev/iommu", {10, 123}, 0660, kIommu);
+    tree.add_directory("/dev/vfio", Entries::kOwn);
+    tree.add_char_device("/dev/vfio/devices/vfio0", {511, 0}, 0600, kDevice);
+    tree.add_directory("/sys/class/echo", Entries::kOwn);
+    tree.add_file("/sys/class/echo/greeting", {.mode = 0444, .read = [](Reader) { return "hello\n"; }});
+    tree.add_file("/sys/class/echo/number", {.mode = 0644,
+                                             .read = [this](Reader) { return std::to_string(number_.load()) + "\n"; },
+                                             .write = [this](const Write& w) -> Result<u64> {
+                                               number_ = std::atoi(std::string(w.data).c_str());
+                                               return w.data.size();
+                                             }});
+    tree.add_symlink("/sys/class/echo/link", "../../class/echo/greeting");
+    return tree;
+  }
+
   Shared shared_;
   std::atomic<int> number_{7};
-  PathTree tree_;
+  LiveTree tree_{make_tree()};
 };
 
 }  // namespace

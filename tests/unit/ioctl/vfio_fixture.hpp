@@ -32,7 +32,7 @@ class Vfio : public testing::Test {
     core::PhysicalDevice physical;
     test::FakeModel* model = nullptr;
     std::unique_ptr<pci::Function> function;
-    vfio::Device* device = nullptr;
+    Ref<vfio::Device> device;
   };
   enum class Kind { kAmd, kNone };
 
@@ -78,8 +78,8 @@ class Vfio : public testing::Test {
           slot->model = made.get();
           return made;
         });
-    const auto added = registry.add(*slot->function, slot->physical, mode, 100 + static_cast<u32>(slots.size()));
-    if (added) slot->device = &added->get();
+    registry.add(*slot->function, slot->physical);
+    if (auto probed = registry.probe(*slot->function, mode)) slot->device = *std::move(probed);
     slots.push_back(std::move(slot));
     return *slots.back();
   }

@@ -32,7 +32,7 @@ class VfioGroup : public Vfio {
   // A descriptor, or the negated errno.
   int open_group(Slot& slot) {
     const auto opened = [this](const vfio::Device&, const std::string&) { ++noiommu_opens; };
-    Result<Ref<ioctl::File>> file = ioctl::VfioGroupFile::open(caller, slot.device->group(), opened);
+    Result<Ref<ioctl::File>> file = ioctl::VfioGroupFile::open(caller, Ref<vfio::Group>(slot.device->group()), opened);
     if (!file) return -static_cast<int>(file.error());
     return *caller.install(std::move(*file), "", ioctl::CloseOnExec::kYes);
   }
@@ -136,7 +136,7 @@ TEST_F(VfioGroup, without_an_iommu_every_step_needs_rawio) {
   EXPECT_EQ(without([&] { return s64{open_group(a)}; }), -EPERM);
   const int container = open_container(), group = open_group(a);
   ASSERT_GE(group, 0);
-  EXPECT_EQ(a.device->group().name(), "noiommu-100");
+  EXPECT_EQ(a.device->group().name(), "noiommu-0");
   EXPECT_EQ(without([&] { return set_container(group, container); }), -EPERM);
   ASSERT_EQ(set_container(group, container), 0);
   EXPECT_EQ(without([&] { return set_iommu(container, 8); }), -EPERM);

@@ -159,18 +159,18 @@ TEST_F(PathTreeTest, content_is_read_when_asked_for) {
   PathTree t;
   t.add_file("/sys/n", {.mode = 0644,
                         .read = [&n](Reader) { return std::to_string(++n); },
-                        .write = [&n](std::string_view s, u64) -> Result<u64> {
-                          n = static_cast<int>(s.size());
-                          return s.size();
+                        .write = [&n](const Write& w) -> Result<u64> {
+                          n = static_cast<int>(w.data.size());
+                          return w.data.size();
                         }});
   const Node* node = t.lookup("/sys/n", Follow::kYes).node;
   EXPECT_EQ(node->read(Reader::kPrivileged), "1");
   EXPECT_EQ(node->read(Reader::kPrivileged), "2");
-  EXPECT_EQ(node->write("12345", 0), Result<u64>(5));
+  EXPECT_EQ(node->write({.data = "12345", .offset = 0}), Result<u64>(5));
   EXPECT_EQ(node->read(Reader::kPrivileged), "6");
   const Node* vendor = look("/sys/bus/pci/devices/0001:00:00.0/vendor").node;
   EXPECT_FALSE(vendor->writable());
-  EXPECT_EQ(vendor->write("1", 0), Err(Errno::kIo));
+  EXPECT_EQ(vendor->write({.data = "1", .offset = 0}), Err(Errno::kIo));
 }
 
 TEST_F(PathTreeTest, parents_made_on_the_way_are_merged_outside_and_own_inside_own_directories) {

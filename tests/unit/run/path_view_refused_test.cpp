@@ -50,7 +50,7 @@ int without_namespaces(Body body) {
 TEST(PathViewRefused, auto_falls_back_to_a_private_directory_that_goes_with_the_view) {
   EXPECT_EQ(without_namespaces([] {
               SampleMachine machine;
-              const PathTree tree = build_tree(machine.info);
+              const auto tree = std::make_shared<const PathTree>(build_tree(machine.info));
               umask(0077);
               auto view = PathView::create(tree, PathsPolicy::kAuto);
               if (!view) return 1;
@@ -74,10 +74,10 @@ TEST(PathViewRefused, auto_falls_back_to_a_private_directory_that_goes_with_the_
 
 TEST(PathViewRefused, mount_is_an_error_with_a_reason) {
   EXPECT_EQ(without_namespaces([] {
-              PathTree tree;
-              tree.add_directory("/sys/class/empty", Entries::kOwn);
+              const auto tree = std::make_shared<PathTree>();
+              tree->add_directory("/sys/class/empty", Entries::kOwn);
               if (!PathView::create(tree, PathsPolicy::kMount)) return 3;  // there is nothing to mount
-              tree.add_symlink("/sys/class/full/link", "../empty");
+              tree->add_symlink("/sys/class/full/link", "../empty");
               const auto view = PathView::create(tree, PathsPolicy::kMount);
               if (view || view.error() != Errno::kPerm) return 1;
               return PathView::mount_refusal().empty() ? 2 : 0;
@@ -91,7 +91,7 @@ TEST(PathViewRefused, the_front_removes_what_a_killed_server_left) {
   ASSERT_EQ(pipe2(names, O_CLOEXEC), 0);
   EXPECT_EQ(without_namespaces([&] {
               SampleMachine machine;
-              const PathTree tree = build_tree(machine.info);
+              const auto tree = std::make_shared<const PathTree>(build_tree(machine.info));
               auto view = PathView::create(tree, PathsPolicy::kIntercept);
               if (!view || !(*view)->open_directory("/dev/vfio", O_RDONLY)) return 1;
               const std::string& name = (*view)->leftover();

@@ -60,7 +60,7 @@ class PathViewTest : public ::testing::TestWithParam<PathsPolicy> {
     }
     view_ = *std::move(view);
   }
-  Lookup find(const std::string& path) { return tree_.lookup(path, Follow::kNo); }
+  Lookup find(const std::string& path) { return tree_->lookup(path, Follow::kNo); }
 
   // Compares a directory of the mirror, and all below it, with the description.
   void compare(const Node& directory) {
@@ -96,7 +96,7 @@ class PathViewTest : public ::testing::TestWithParam<PathsPolicy> {
   }
 
   SampleMachine machine_;
-  PathTree tree_ = build_tree(machine_.info);
+  std::shared_ptr<const PathTree> tree_ = std::make_shared<const PathTree>(build_tree(machine_.info));
   std::unique_ptr<PathView> view_;
 };
 
@@ -111,7 +111,42 @@ class MountViewTest : public PathViewTest {
   }
 };
 
-TEST_P(PathViewTest, a_full_walk_of_the_mirror_equals_the_description) { compare(tree_.root()); }
+TEST_P(PathViewTest, a_full_walk_of_the_mirror_equals_the_description) { compare(tree_->root()); }
+
+// Another state of the machine: a device without its driver, and one under another name.
+TEST_P(PathViewTest, the_mirror_follows_the_tree) {
+  const Fd kept = view_->open_directory("/dev/vfio/devices", O_RDONLY).value();
+  const Fd gone = view_->open_directory("/sys/devices/pci0001:01/0001:01:00.0/vfio-dev/vfio0", O_RDONLY).value();
+  machine_.info.devices[0].vfio.reset();
+  machine_.info.devices[0].driver.clear();
+  machine_.info.devices[1].vfio->name = "noiommu-vfio0";
+  const auto before = std::exchange(tree_, std::make_shared<const PathTree>(build_tree(machine_.info)));
+  view_->follow(tree_);
+  compare(tree_->root());
+  const Names devices = names_of(kept.get());
+  EXPECT_TRUE(devices.contains("noiommu-vfio0"));
+  EXPECT_FALSE(devices.contains("vfio0") || devices.contains("noiommu-vfio1"));
+  EXPECT_EQ(view_->open_directory("/sys/class/vfio-dev/vfio0", O_RDONLY).error(), Errno::kNoEnt);
+  struct stat st{};
+  ASSERT_EQ(fstat(gone.get(), &st), 0);
+  EXPECT_EQ(view_->path_of(st), std::nullopt) << "a directory that is gone leads nowhere";
+  // And back.
+  tree_ = before;
+  view_->follow(tree_);
+  compare(tree_->root());
+  ASSERT_EQ(fstat(gone.get(), &st), 0);
+  EXPECT_EQ(view_->path_of(st), std::nullopt) << "its name has another directory now";
+}
+
+TEST_P(PathViewTest, a_mirror_that_was_not_made_yet_is_made_of_the_last_tree) {
+  auto view = PathView::create(tree_, GetParam());
+  ASSERT_TRUE(view);
+  view_ = *std::move(view);
+  machine_.info.devices.pop_back();
+  tree_ = std::make_shared<const PathTree>(build_tree(machine_.info));
+  view_->follow(tree_);
+  compare(tree_->root());
+}
 
 TEST_P(PathViewTest, the_umask_does_not_show) {
   const mode_t before = umask(0077);
@@ -221,6 +256,33 @@ TEST_P(MountViewTest, a_client_that_enters_sees_the_tree_natively) {
     if (access("/sys/kernel/iommu_groups", F_OK) == 0 && std::string_view(now) != "/sys/kernel/iommu_groups") fail(11);
     _exit(0);
   }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "see the numbers in the child";
+}
+
+TEST_P(MountViewTest, a_client_natively_sees_the_tree_change) {
+  fflush(nullptr);
+  int go[2], seen[2];
+  ASSERT_EQ(pipe2(go, O_CLOEXEC), 0);
+  ASSERT_EQ(pipe2(seen, O_CLOEXEC), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte = 0;
+    if (!view_->enter() || chdir("/sys/bus/pci/devices/0001:01:00.0") != 0) _exit(1);
+    if (chdir("vfio-dev") != 0 || chdir("..") != 0) _exit(2);
+    if (write(seen[1], "x", 1) != 1 || read(go[0], &byte, 1) != 1) _exit(3);
+    if (chdir("vfio-dev") == 0 || errno != ENOENT) _exit(4);
+    _exit(chdir("/sys/bus/pci/devices/0001:02:00.0/vfio-dev/noiommu-vfio0") == 0 ? 0 : 5);
+  }
+  char byte = 0;
+  ASSERT_EQ(read(seen[0], &byte, 1), 1);
+  machine_.info.devices[0].vfio.reset();
+  machine_.info.devices[1].vfio->name = "noiommu-vfio0";
+  tree_ = std::make_shared<const PathTree>(build_tree(machine_.info));
+  view_->follow(tree_);
+  ASSERT_EQ(write(go[1], "x", 1), 1);
   int status = 0;
   waitpid(child, &status, 0);
   EXPECT_TRUE(WIFEXITED(status));

@@ -65,21 +65,21 @@ TEST_F(SysfsTest, resource_has_a_line_for_each_bar_the_rom_and_the_sriov_bars) {
 TEST_F(SysfsTest, config_takes_writes_inside_of_it) {
   const Node& config = *tree_.lookup(translated_ + "config", Follow::kYes).node;
   EXPECT_EQ(config.content(), Content::kBytes);
-  EXPECT_EQ(config.write("ab", 4), 2U);
+  EXPECT_EQ(config.write({.data = "ab", .offset = 4}), 2U);
   EXPECT_EQ(machine_.config.substr(4, 2), "ab");
-  EXPECT_EQ(config.write("", 4), 0U);
-  EXPECT_EQ(config.write("abcd", 254), 2U);
-  EXPECT_EQ(config.write("a", 256).error(), Errno::kFBig);
+  EXPECT_EQ(config.write({.data = "", .offset = 4}), 0U);
+  EXPECT_EQ(config.write({.data = "abcd", .offset = 254}), 2U);
+  EXPECT_EQ(config.write({.data = "a", .offset = 256}).error(), Errno::kFBig);
 }
 
 TEST_F(SysfsTest, reset_takes_1) {
   const Node& reset = *tree_.lookup(translated_ + "reset", Follow::kYes).node;
   EXPECT_FALSE(reset.readable());
-  EXPECT_EQ(reset.write("1\n", 0), 2U);
-  EXPECT_EQ(reset.write("1", 0), 1U);
+  EXPECT_EQ(reset.write({.data = "1\n", .offset = 0}), 2U);
+  EXPECT_EQ(reset.write({.data = "1", .offset = 0}), 1U);
   EXPECT_EQ(machine_.resets, 2U);
-  EXPECT_EQ(reset.write("0", 0).error(), Errno::kInval);
-  EXPECT_EQ(reset.write("11", 0).error(), Errno::kInval);
+  EXPECT_EQ(reset.write({.data = "0", .offset = 0}).error(), Errno::kInval);
+  EXPECT_EQ(reset.write({.data = "11", .offset = 0}).error(), Errno::kInval);
   EXPECT_EQ(machine_.resets, 2U);
 }
 
@@ -92,15 +92,35 @@ TEST_F(SysfsTest, config_is_live_and_unprivileged_readers_see_64_bytes) {
   EXPECT_EQ(tree_.lookup(translated_ + "vendor", Follow::kYes).node->size(), 4096U);
 }
 
-TEST_F(SysfsTest, driver_override_is_null_then_a_name_then_cleared_by_a_newline) {
+TEST_F(SysfsTest, driver_override_is_null_or_a_name) {
   const Node* node = tree_.lookup(translated_ + "driver_override", Follow::kYes).node;
   EXPECT_EQ(node->read(Reader::kPrivileged), "(null)\n");
-  EXPECT_EQ(node->write("vfio-pci\n", 0), Result<u64>(9));
-  EXPECT_EQ(node->read(Reader::kPrivileged), "vfio-pci\n");
-  EXPECT_EQ(read(noiommu_ + "driver_override"), "(null)\n") << "each device has its own";
-  EXPECT_EQ(node->write("\n", 0), Result<u64>(1));
-  EXPECT_EQ(node->read(Reader::kPrivileged), "(null)\n");
-  EXPECT_EQ(node->write(std::string(4096, 'x'), 0), Err(Errno::kInval));
+  EXPECT_EQ(node->write({.data = "pci-stub"}), Result<u64>(8));
+  EXPECT_EQ(machine_.written, "driver_override=pci-stub");
+  machine_.driver_override = "pci-stub";
+  EXPECT_EQ(node->read(Reader::kPrivileged), "pci-stub\n");
+}
+
+TEST_F(SysfsTest, drivers_have_their_files_and_hand_on_what_is_written) {
+  const std::string driver = "/sys/bus/pci/drivers/vfio-pci/";
+  for (const std::string name : {"bind", "unbind", "new_id", "remove_id"}) {
+    const Node* node = tree_.lookup(driver + name, Follow::kYes).node;
+    EXPECT_EQ(node->mode(), 0200U);
+    EXPECT_EQ(node->write({.data = "x"}), Result<u64>(1));
+    EXPECT_EQ(machine_.written, name + "=x");
+  }
+  EXPECT_EQ(tree_.lookup("/sys/bus/pci/drivers_probe", Follow::kYes).node->write({.data = "y"}), Result<u64>(1));
+  EXPECT_EQ(machine_.written, "drivers_probe=y");
+  EXPECT_EQ(target(driver + "module"), "../../../../module/vfio_pci");
+  EXPECT_EQ(target("/sys/module/vfio_pci/drivers/pci:vfio-pci"), "../../../bus/pci/drivers/vfio-pci");
+  EXPECT_EQ(read("/sys/module/vfio_pci/parameters/ids"), "1234:11e8\n");
+  EXPECT_EQ(read("/sys/bus/pci/drivers_autoprobe"), "1\n");
+}
+
+TEST_F(SysfsTest, uevent_takes_actions) {
+  const Node* node = tree_.lookup(translated_ + "uevent", Follow::kYes).node;
+  EXPECT_EQ(node->write({.data = "change\n"}), Result<u64>(7));
+  EXPECT_EQ(node->write({.data = "dance\n"}), Err(Errno::kInval));
 }
 
 TEST_F(SysfsTest, links_are_written_as_sysfs_writes_them) {
@@ -180,11 +200,11 @@ TEST_F(SysfsTest, the_noiommu_parameter_reads_and_takes_what_a_bool_parameter_ta
   const Node* node = tree_.lookup(path, Follow::kYes).node;
   EXPECT_EQ(read(path), "Y\n");
   EXPECT_EQ(node->mode(), 0644U);
-  EXPECT_EQ(node->write("0\n", 0), Result<u64>(2));
+  EXPECT_EQ(node->write({.data = "0\n", .offset = 0}), Result<u64>(2));
   EXPECT_EQ(read(path), "N\n");
-  EXPECT_EQ(node->write("on\n", 0), Result<u64>(3));
+  EXPECT_EQ(node->write({.data = "on\n", .offset = 0}), Result<u64>(3));
   EXPECT_EQ(read(path), "Y\n");
-  EXPECT_EQ(node->write("maybe", 0), Err(Errno::kInval));
+  EXPECT_EQ(node->write({.data = "maybe", .offset = 0}), Err(Errno::kInval));
   EXPECT_EQ(read(path), "Y\n");
 }
 
@@ -205,7 +225,8 @@ TEST(Sysfs, an_empty_machine_still_has_dev_iommu) {
   EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes)
                 .node->read(Reader::kPrivileged),
             "N\n");
-  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes).node->write("1", 0),
+  EXPECT_EQ(tree.lookup("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", Follow::kYes)
+                .node->write({.data = "1", .offset = 0}),
             Err(Errno::kIo));
 }
 
