@@ -24,7 +24,7 @@ struct Setup {
 
 void latencies(const Setup& setup) {
   const Command program{setup.client, "latency", std::to_string(setup.interrupts), "0000:01:00.0"};
-  const Figures got = figures(run(under_run(setup.product, {"-d", "edu,mmap=on"}, program), Output::kRead));
+  const Figures got = figures(run(under_run(setup.product, {"-d", "edu,mmap=on,msix=8"}, program), Output::kRead));
   for (const auto& [name, ns] : got) {
     const bool is_median = name.find('_') == std::string::npos;
     row("interrupt/" + name, ns / 1000, "us", is_median ? "max=15" : "");

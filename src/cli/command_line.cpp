@@ -11,9 +11,12 @@
 #include <memory>
 #include <optional>
 
+#include "cli/machine_bridges.hpp"
 #include "cli/machine_file.hpp"
 #include "cli/suggest.hpp"
 #include "cli/values.hpp"
+#include "machine/groups.hpp"
+#include "machine/topology.hpp"
 
 namespace iommufd::cli {
 namespace {
@@ -182,8 +185,12 @@ bool load(const std::string& path, machine::MachineSpec& into, std::string& mist
 
 // Adds what devices leave open, and looks at what only all of them show.
 bool complete(machine::MachineSpec& machine, std::string& mistake) {
-  if (const auto twice = machine::assign_addresses(machine.devices)) {
+  if (const auto twice = machine::assign_addresses(machine.devices, machine.bridges)) {
     mistake = fmt::format("two devices have addr={}; give one of them another address, or none", twice->str());
+    return false;
+  }
+  if (const auto wrong = machine::find_topology_mistake(machine.bridges, machine.devices)) {
+    mistake = wrong->text;
     return false;
   }
   machine::add_implied_iommus(machine);
@@ -193,7 +200,8 @@ bool complete(machine::MachineSpec& machine, std::string& mistake) {
                           machine::label_text(*b.group), a.address->str(), a.iommu, b.address->str(), b.iommu);
     return false;
   }
-  return true;
+  mistake = bridge_conflict(machine);
+  return mistake.empty();
 }
 
 Command make_run_command(const RunTexts& t, std::vector<std::string> program) {

@@ -12,18 +12,20 @@
 #include <utility>
 
 #include "base/result.hpp"
+#include "cli/read_file.hpp"
 #include "cli/suggest.hpp"
 #include "iommu/kind.hpp"
 
 namespace iommufd::cli {
 namespace {
 
-constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group";
+constexpr std::string_view kAddress = "addr", kIommu = "iommu", kGroup = "group", kRom = "rom";
 // What stands before the identity, whose keys have values of one form.
 constexpr std::array kCommon{
     models::Key{"addr", "DDDD:BB:DD.F", "next free", "PCI address"},
     models::Key{"iommu", "KIND", "amd", "what translates its DMA (see below)"},
-    models::Key{"group", "NAME|NUMBER", "by slot", "devices behind one IOMMU that share a group"},
+    models::Key{"group", "NAME|NUMBER", "by topology", "devices behind one IOMMU that share a group"},
+    models::Key{"rom", "FILE", "none", "what its expansion ROM holds, up to 16 MiB"},
     models::Key{"vendor", "NUMBER", "the model's",
                 "vendor id, for programs that choose devices by it: 0x... or decimal"},
     models::Key{"device", "NUMBER", "the model's", "device id"},
@@ -37,7 +39,8 @@ constexpr u64 kNoVendor = 0xffff;  // what an empty slot reads
 bool is_common(std::string_view key) {
   return std::ranges::any_of(kCommon, [&](const models::Key& k) { return key == k.name; });
 }
-constexpr u64 kLastGroup = 0x7fff'ffff;  // an int in the kernel
+constexpr u64 kLastGroup = 0x7fff'ffff;    // an int in the kernel
+constexpr std::size_t kMaxRom = 16 << 20;  // PCI 3.0, 6.2.5.2
 
 Parsed<std::string> parse_iommu(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
   std::vector<std::string_view> names;
@@ -60,10 +63,11 @@ Parsed<machine::GroupLabel> parse_group(std::string_view text) {
   return static_cast<u32>(*number);
 }
 
-Parsed<pci::Bdf> parse_address(std::string_view text) {
-  if (const auto bdf = pci::Bdf::parse(text)) return *bdf;
-  return std::unexpected(
-      fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
+Parsed<std::shared_ptr<const std::vector<u8>>> load_rom(std::string_view path) {
+  const auto content = read_file(std::string(path), kMaxRom);
+  if (!content) return std::unexpected(content.error());
+  if (content->empty()) return std::unexpected(fmt::format("{}: is empty; an expansion ROM has an image", path));
+  return std::make_shared<const std::vector<u8>>(content->begin(), content->end());
 }
 
 template <class T>
@@ -101,6 +105,12 @@ Parsed<void> configure(std::string_view model, const models::KeyValues& keys) {
 
 }  // namespace
 
+Parsed<pci::Bdf> parse_address(std::string_view text) {
+  if (const auto bdf = pci::Bdf::parse(text)) return *bdf;
+  return std::unexpected(
+      fmt::format("{} is not a PCI address; write domain:bus:device.function in hexadecimal, e.g. 0000:01:00.0", text));
+}
+
 std::span<const models::Key> common_device_keys() { return kCommon; }
 
 Parsed<const models::Kind*> find_model(std::string_view name) {
@@ -128,6 +138,8 @@ Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std
     spec.address = IOMMUFD_TRY(parse_address(value));
   } else if (key == kGroup) {
     spec.group = IOMMUFD_TRY(parse_group(value));
+  } else if (key == kRom) {
+    spec.rom = IOMMUFD_TRY(load_rom(value));
   } else if (const auto set = set_identity(spec.identity, key, value)) {
     return *set;
   } else {

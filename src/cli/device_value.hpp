@@ -14,6 +14,8 @@
 
 namespace iommufd::cli {
 
+Parsed<pci::Bdf> parse_address(std::string_view text);
+
 // The keys that every model has.
 std::span<const models::Key> common_device_keys();
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "iommu/kind.hpp"
+#include "machine/topology.hpp"
 
 namespace iommufd::cli {
 namespace {
@@ -58,6 +59,33 @@ Branch device_branch(const machine::Machine& machine, const machine::MachineDevi
   return {std::move(text)};
 }
 
+std::string bus_text(u8 first, u8 last) {
+  return first == last ? fmt::format("bus {:02x}", first) : fmt::format("buses {:02x} to {:02x}", first, last);
+}
+
+// What is on the bus of a bridge; null: the bridges on root buses.
+std::vector<Branch> bus_branches(const machine::Machine& machine, const machine::MachineBridge* above) {
+  std::vector<Branch> out;
+  const auto is_here = [&](const pci::Bdf& at, const std::vector<pci::Bdf>* bridges) {
+    if (above == nullptr) return bridges != nullptr && bridges->empty();
+    const pci::Bridge::Spec& bridge = above->bridge.spec();
+    return at.domain == bridge.bdf.domain && at.bus == bridge.secondary;
+  };
+  for (const auto& bridge : machine.bridges()) {
+    const pci::Bridge::Spec& spec = bridge->bridge.spec();
+    if (!is_here(spec.bdf, &spec.bridges)) continue;
+    std::string text = fmt::format("{}  {}, {}", spec.bdf.str(), machine::kind_text(bridge->spec.kind),
+                                   bus_text(spec.secondary, spec.subordinate));
+    if (bridge->spec.acs == machine::Acs::kOn) text += ", acs";
+    if (bridge->iommu != nullptr) fmt::format_to(std::back_inserter(text), "  group {}", bridge->group_id);
+    out.push_back({std::move(text), bus_branches(machine, bridge.get())});
+  }
+  for (const auto& device : machine.devices())
+    if (is_here(*device->spec.address, nullptr))
+      out.push_back({fmt::format("{}  {}", device->spec.address->str(), device->spec.model)});
+  return out;
+}
+
 // The groups behind an IOMMU, or those without one, by number; then devices that VFIO has not taken.
 std::vector<Branch> group_branches(const machine::Machine& machine, const iommu::Instance* iommu) {
   std::vector<Ref<vfio::Group>> groups;
@@ -83,6 +111,10 @@ std::string draw_machine(const machine::MachineSpec& spec, const machine::Machin
   const bool native = spec.container == machine::ContainerKind::kNative;
   out += fmt::format("container  {}\n", native ? "native" : "iommufd");
   if (spec.selftest == machine::Selftest::kOn) out += "selftest   on\n";
+  if (!spec.bridges.empty()) {
+    out += "\nbridges\n";
+    draw(out, bus_branches(machine, nullptr), "");
+  }
   for (std::size_t i = 0; i < spec.iommus.size(); ++i) {
     const machine::IommuSpec& iommu = spec.iommus[i];
     const iommu::Instance& instance = *machine.iommus()[i];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `iommufd-user devices --machine=FILE`: a machine as a tree: IOMMUs, their reserved ranges and groups, devices with their
+// `iommufd-user devices --machine=FILE`: a machine as a tree: bridges, IOMMUs, their reserved ranges and groups, devices with their
 // addresses and nodes.
 #pragma once
 

@@ -6,9 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,9 +14,12 @@
 
 #include "base/result.hpp"
 #include "cli/device_value.hpp"
+#include "cli/machine_bridges.hpp"
+#include "cli/read_file.hpp"
 #include "cli/suggest.hpp"
 #include "cli/yaml_entry.hpp"
 #include "iommu/kind.hpp"
+#include "machine/groups.hpp"
 #include "machine/machine.hpp"
 #include "mem/physical_memory.hpp"
 
@@ -28,7 +28,8 @@ namespace {
 
 constexpr std::size_t kMaxFile = 1 << 20;
 
-constexpr std::array<std::string_view, 6> kMachineKeys{"iommus", "devices", "noiommu", "phys", "container", "selftest"};
+constexpr std::array<std::string_view, 7> kMachineKeys{"iommus", "bridges",   "devices", "noiommu",
+                                                       "phys",   "container", "selftest"};
 constexpr std::array<std::string_view, 3> kIommuKeys{"name", "kind", "reserved"};
 constexpr std::array<std::string_view, 4> kRangeKeys{"type", "start", "last", "size"};
 constexpr std::array<std::string_view, 4> kPhysKeys{"layout", "seed", "base", "size"};
@@ -230,7 +231,9 @@ Parsed<machine::MachineSpec> parse_machine(const std::string& text, const std::s
   if (const YamlEntry* iommus = map.find("iommus"))
     for (const YamlEntry& entry : IOMMUFD_TRY(iommus->list("a list of IOMMUs")))
       spec.iommus.push_back(IOMMUFD_TRY(parse_iommu(entry, spec.iommus)));
+  if (const YamlEntry* bridges = map.find("bridges")) spec.bridges = IOMMUFD_TRY(parse_bridges(*bridges));
   if (const YamlEntry* devices = map.find("devices")) IOMMUFD_TRY(parse_devices(*devices, spec));
+  IOMMUFD_TRY(check_topology(spec, map.find("bridges"), map.find("devices")));
   if (const YamlEntry* noiommu = map.find("noiommu")) IOMMUFD_TRY(parse_noiommu(*noiommu, spec));
   if (const YamlEntry* phys = map.find("phys")) spec.phys = IOMMUFD_TRY(parse_phys_entry(*phys));
   if (const YamlEntry* container = map.find("container"))
@@ -243,16 +246,7 @@ Parsed<machine::MachineSpec> parse_machine(const std::string& text, const std::s
 }
 
 Parsed<machine::MachineSpec> load_machine(const std::string& path) {
-  const auto failed = [&] {
-    return std::unexpected(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-  };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
-  if (!file) return failed();
-  std::string text(kMaxFile + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-  if (std::ferror(file.get()) != 0) return failed();
-  if (text.size() > kMaxFile) return std::unexpected(fmt::format("{}: is longer than 1 MiB; no machine is", path));
-  return parse_machine(text, path);
+  return parse_machine(IOMMUFD_TRY(read_file(path, kMaxFile)), path);
 }
 
 }  // namespace iommufd::cli

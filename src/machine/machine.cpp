@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "machine/groups.hpp"
+#include "machine/placement.hpp"
 
 namespace iommufd::machine {
 
@@ -22,9 +24,6 @@ mem::PhysPolicy phys_policy(const PhysSpec& spec) {
 
 namespace {
 
-constexpr u64 kMmioEnd = 0xfec0'0000;  // below the I/O APIC, and far below the MSI window
-constexpr u32 kFirstIrq = 16;          // the first that PC interrupt routing gives to PCI
-
 void identify(pci::FunctionSpec& function, const Identity& identity) {
   function.vendor = identity.vendor.value_or(function.vendor);
   function.device = identity.device.value_or(function.device);
@@ -32,6 +31,22 @@ void identify(pci::FunctionSpec& function, const Identity& identity) {
   function.subsystem_device = identity.subsystem_device.value_or(function.subsystem_device);
   function.class_code = identity.class_code.value_or(function.class_code);
   function.revision = identity.revision.value_or(function.revision);
+}
+
+// What the devices are, in their order.
+std::expected<std::vector<models::Blueprint>, std::string> configure(const MachineSpec& spec, models::Poller& poller) {
+  std::vector<models::Blueprint> out;
+  for (const DeviceSpec& device : spec.devices) {
+    const models::Kind* kind = models::find(device.model);
+    if (kind == nullptr)
+      return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", device.model));
+    models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
+    if (!blueprint) return std::unexpected(blueprint.error().text);
+    blueprint->spec.rom = device.rom;
+    identify(blueprint->spec, device.identity);
+    out.push_back(std::move(*blueprint));
+  }
+  return out;
 }
 
 }  // namespace
@@ -47,9 +62,21 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   machine->platform_ = std::move(*platform);
   if (spec.selftest == Selftest::kOn) machine->selftest_ = std::make_unique<selftest::World>(*machine->platform_);
   for (const IommuSpec& iommu : spec.iommus) machine->add(iommu);
-  const std::vector<u32> groups = assign_groups(spec.devices);
+  const auto blueprints = configure(spec, machine->poller_);
+  if (!blueprints) return std::unexpected(blueprints.error());
+  std::vector<pci::FunctionSpec> functions;
+  for (const models::Blueprint& b : *blueprints) functions.push_back(b.spec);
+  const auto placed = place(spec, functions);
+  if (!placed) return std::unexpected(placed.error());
+  const Groups groups = assign_groups(spec.bridges, spec.devices);
+  for (std::size_t i = 0; i < spec.bridges.size(); ++i)
+    machine->bridges_.push_back(std::make_unique<MachineBridge>(
+        spec.bridges[i], placed->bridges[i], machine->find_iommu(iommu_of(spec.bridges[i], spec.bridges, spec.devices)),
+        groups.bridges[i].value_or(0)));
+  for (const std::optional<u32>& id : groups.bridges)
+    if (id) machine->registry_.reserve_group(*id);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
-    if (const auto added = machine->add(spec.devices[i], groups[i]); !added) return std::unexpected(added.error());
+    machine->add(spec.devices[i], (*blueprints)[i], placed->devices[i], groups.devices[i]);
   machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
@@ -72,53 +99,34 @@ void Machine::add(const IommuSpec& spec) {
   iommu_names_.push_back(spec.name);
 }
 
-std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group) {
-  const models::Kind* kind = models::find(spec.model);
-  if (kind == nullptr)
-    return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
-  models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
-  if (!blueprint) return std::unexpected(blueprint.error().text);
-  identify(blueprint->spec, spec.identity);
+iommu::Instance* Machine::find_iommu(std::string_view name) const {
+  if (name == kNoIommu) return nullptr;
+  const auto at = std::ranges::find(iommu_names_, name);
+  IOMMUFD_ASSERT(at != iommu_names_.end());
+  return iommus_[static_cast<std::size_t>(at - iommu_names_.begin())].get();
+}
 
+void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement,
+                  u32 group) {
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
   const std::string name = spec.address->str();
-  const bool behind = spec.iommu != kNoIommu;
-  if (behind) {
-    const auto at = std::ranges::find(iommu_names_, spec.iommu);
-    IOMMUFD_ASSERT(at != iommu_names_.end());
-    device->physical.iommu = iommus_[static_cast<std::size_t>(at - iommu_names_.begin())].get();
-  }
+  device->physical.iommu = find_iommu(spec.iommu);
   device->port = std::make_unique<iommu::DevicePort>(name, device->physical.iommu, platform_->phys(), &faults_);
   device->physical.name = name;
   device->physical.port = device->port.get();
-  if (behind) {
+  if (device->physical.iommu != nullptr) {
     device->physical.group_id = group;
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 
-  pci::Placement placement;
-  placement.bdf = *spec.address;
-  placement.below_bridge = spec.address->bus != 0;
-  placement.irq = kFirstIrq + static_cast<u32>(devices_.size() % 8);
-  for (std::size_t i = 0; i < pci::kBarCount; ++i) {
-    const pci::BarSpec& bar = blueprint->spec.bars[i];
-    if (bar.kind == pci::BarKind::kNone) continue;
-    const u64 base = (next_mmio_ + bar.size - 1) & ~(bar.size - 1);
-    if (base + bar.size > kMmioEnd)
-      return std::unexpected(
-          fmt::format("-d {},addr={}: no room is left for its BAR {} below 4 GiB", spec.model, name, i));
-    placement.bar_base[i] = base;
-    next_mmio_ = base + bar.size;
-    has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
-  }
+  for (const pci::BarSpec& bar : blueprint.spec.bars) has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
   device->function = std::make_unique<pci::Function>(
-      placement, blueprint->spec, *device->port,
-      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint->make);
+      placement, blueprint.spec, *device->port,
+      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make);
 
   drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));
-  return {};
 }
 
 }  // namespace iommufd::machine

@@ -23,6 +23,7 @@
 #include "mem/physical_memory.hpp"
 #include "models/poller.hpp"
 #include "models/registry.hpp"
+#include "pci/bridge.hpp"
 #include "pci/function.hpp"
 #include "selftest/world.hpp"
 #include "vfio/device.hpp"
@@ -40,13 +41,22 @@ struct MachineDevice {
   std::unique_ptr<pci::Function> function;
 };
 
+struct MachineBridge {
+  MachineBridge(const BridgeSpec& described, const pci::Bridge::Spec& placed, const iommu::Instance* above, u32 number)
+      : spec(described), bridge(placed), iommu(above), group_id(number) {}
+  const BridgeSpec spec;
+  pci::Bridge bridge;
+  const iommu::Instance* const iommu;  // null: none
+  const u32 group_id;                  // with an IOMMU
+};
+
 class Machine {
  public:
   // What the kernel would log, a line each.
   using Log = std::function<void(std::string_view)>;
 
-  // The error is a sentence for the user: what, where, what to do. Pre: devices have addresses, their IOMMUs are there, and no
-  // group conflicts.
+  // The error is a sentence for the user: what, where, what to do. Pre: devices have addresses and bridges their secondary buses,
+  // the IOMMUs of devices are there, no group conflicts, and the topology has no mistake.
   static std::expected<std::unique_ptr<Machine>, std::string> create(const MachineSpec& spec, Log log);
   ~Machine();
   Machine(const Machine&) = delete;
@@ -54,6 +64,7 @@ class Machine {
 
   [[nodiscard]] iommu::Platform& platform() { return *platform_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
+  [[nodiscard]] std::span<const std::unique_ptr<MachineBridge>> bridges() const { return bridges_; }
   // In the order of the description.
   [[nodiscard]] std::span<const std::unique_ptr<iommu::Instance>> iommus() const { return iommus_; }
   [[nodiscard]] models::Poller& poller() { return poller_; }
@@ -75,7 +86,9 @@ class Machine {
  private:
   Machine(const MachineSpec& spec, Log log);
   void add(const IommuSpec& spec);
-  std::expected<void, std::string> add(const DeviceSpec& spec, u32 group);
+  void add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement, u32 group);
+  // By the name of the description.
+  [[nodiscard]] iommu::Instance* find_iommu(std::string_view name) const;
 
   std::atomic<bool> noiommu_;
   const ContainerKind container_;
@@ -88,9 +101,9 @@ class Machine {
   models::Poller poller_;
   vfio::Registry registry_;  // interrupts of the devices go to it until they end
   std::vector<std::unique_ptr<MachineDevice>> devices_;
+  std::vector<std::unique_ptr<MachineBridge>> bridges_;
   Drivers drivers_;
   bool has_mappable_bars_ = false;
-  u64 next_mmio_ = 0xc000'0000;  // the hole below 4 GiB that RAM leaves out
 };
 
 }  // namespace iommufd::machine

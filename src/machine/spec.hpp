@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,9 +42,10 @@ struct Identity {
 // One `-d MODEL[,addr=...][,iommu=...][,group=...][,KEY=VALUE...]`, or one of `devices` in a machine file.
 struct DeviceSpec {
   std::string model;
-  std::optional<pci::Bdf> address;  // assign_addresses() gives the ones that are missing
-  std::string iommu = "amd";        // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
-  std::optional<GroupLabel> group;  // absent: that of another function of its slot, or its own
+  std::optional<pci::Bdf> address;               // assign_addresses() gives the ones that are missing
+  std::string iommu = "amd";                     // what translates its DMA: an IommuSpec's name, a kind's, or kNoIommu
+  std::shared_ptr<const std::vector<u8>> rom{};  // what its expansion ROM holds; null: it has none
+  std::optional<GroupLabel> group;               // absent: by topology (groups.hpp)
   Identity identity = {};
   std::vector<std::pair<std::string, std::string>> keys;  // in the order given; known to the model, values unchecked
 };
@@ -69,9 +71,20 @@ enum class ContainerKind : u8 {
   kIommufd,  // an iommufd (CONFIG_IOMMUFD_VFIO_CONTAINER)
 };
 
+// Bridges between functions and their root bus.
+enum class BridgeKind : u8 { kRootPort, kUpstream, kDownstream, kConventional };
+enum class Acs : u8 { kOff, kOn };  // access control: keeps what is below apart from all else
+struct BridgeSpec {
+  pci::Bdf address;
+  BridgeKind kind = BridgeKind::kRootPort;
+  std::optional<u8> secondary;  // the bus below it; assign_secondary_buses() gives the ones that are missing
+  Acs acs = Acs::kOff;
+};
+
 // Everything that the machine is made of.
 struct MachineSpec {
   std::vector<IommuSpec> iommus;
+  std::vector<BridgeSpec> bridges;
   std::vector<DeviceSpec> devices;
   NoiommuMode noiommu = NoiommuMode::kOff;
   PhysSpec phys;
@@ -83,22 +96,10 @@ struct MachineSpec {
 };
 
 // Gives each device without an address the next free one of 0000:01:00.0, 0000:02:00.0, ... 0000:ff:00.0, then
-// 0001:00:00.0 on. Returns the first address that is said twice, or nothing when all differ.
-std::optional<pci::Bdf> assign_addresses(std::vector<DeviceSpec>& devices);
+// 0001:00:00.0 on, of buses that no bridge of `bridges` has below it. Returns the first address that is said twice, or nothing when all differ.
+std::optional<pci::Bdf> assign_addresses(std::vector<DeviceSpec>& devices, const std::vector<BridgeSpec>& bridges = {});
 
 // Adds an IOMMU for each kind that a device names and that no IOMMU has as its name.
 void add_implied_iommus(MachineSpec& spec);
-
-// Two devices, by index, that one group cannot hold: they are behind different IOMMUs.
-struct GroupConflict {
-  std::size_t first, second;
-};
-std::optional<GroupConflict> find_group_conflict(const std::vector<DeviceSpec>& devices);
-
-// The number of each device's group, in their order. Numbers that nobody asks for are the lowest free ones: first groups of
-// IOMMUs, then those that VFIO makes for devices without one. Pre: addresses, no conflict.
-std::vector<u32> assign_groups(const std::vector<DeviceSpec>& devices);
-
-std::string label_text(const GroupLabel& label);
 
 }  // namespace iommufd::machine

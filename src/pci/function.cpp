@@ -201,6 +201,10 @@ std::array<Resource, Function::kResourceCount> Function::sysfs_resources() const
   return out;
 }
 
+bool Function::is_below(const Bdf& bus) const {
+  return placement_.bdf.domain == bus.domain && std::ranges::find(placement_.buses, bus.bus) != placement_.buses.end();
+}
+
 void Function::send_message(u32 vector) {
   if (!bus_master_.load(std::memory_order_acquire)) return;
   switch (messages_.load(std::memory_order_acquire)) {

@@ -93,7 +93,11 @@ class Function final : private InterruptPort {
   [[nodiscard]] u32 config_size() const { return config_size_; }
   [[nodiscard]] bool resettable() const { return spec_.reset == ResetKind::kFunction; }
   // Nothing above a root bus can reset it.
-  [[nodiscard]] bool on_root_bus() const { return !placement_.below_bridge; }
+  [[nodiscard]] bool on_root_bus() const { return placement_.buses.empty(); }
+  // Does a reset of that bus reach it?
+  [[nodiscard]] bool is_below(const Bdf& bus) const;
+  // The bridges above it, from the root bus down.
+  [[nodiscard]] std::span<const Bdf> bridges() const { return placement_.bridges; }
   // Length of the images in the expansion ROM; 0: there are none.
   [[nodiscard]] u64 rom_image_size() const { return rom_image_size_; }
   // Does [offset, offset + size) of a BAR touch the table of MSI-X?
@@ -105,6 +109,9 @@ class Function final : private InterruptPort {
   // What a write to it does: bits that hardware can change, in aligned accesses of 4, 2 and 1 bytes, with all that follows. Pre:
   // [offset, offset + size) is inside the space.
   void sysfs_write_config(u32 offset, std::span<const std::byte> in) IOMMUFD_EXCLUDES(mu_);
+  // The images of the expansion ROM, once they are enabled. Errors: kInval (not enabled), kIo (there are none).
+  [[nodiscard]] Result<std::span<const u8>> sysfs_rom() const;
+  void sysfs_enable_rom(bool on) { rom_enabled_.store(on); }
   // The lines of `resource`: 6 BARs, ROM, 6 of SR-IOV.
   static constexpr std::size_t kResourceCount = 13;
   [[nodiscard]] std::array<Resource, kResourceCount> sysfs_resources() const;
@@ -155,6 +162,7 @@ class Function final : private InterruptPort {
   std::optional<VirtualConfig> virtual_ IOMMUFD_GUARDED_BY(mu_);  // while enabled
   const u32 config_size_;
   const u64 rom_image_size_;
+  std::atomic<bool> rom_enabled_{false};  // for readers of sysfs
 
   std::unique_ptr<DeviceModel> model_;  // last: it uses all of the above
 };

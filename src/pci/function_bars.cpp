@@ -60,6 +60,12 @@ Result<void> Function::rom_read(u64 offset, std::span<std::byte> out) const {
   return {};
 }
 
+Result<std::span<const u8>> Function::sysfs_rom() const {
+  if (!rom_enabled_.load()) return Err(Errno::kInval);
+  if (rom_image_size_ == 0) return Err(Errno::kIo);
+  return std::span(*spec_.rom).first(rom_image_size_);
+}
+
 bool Function::touches_msix_table(u32 bar, u64 offset, u64 size) const {
   if (!spec_.msix || spec_.msix->table_bar != bar) return false;
   const u64 start = spec_.msix->table_offset;

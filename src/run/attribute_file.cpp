@@ -15,7 +15,7 @@ Result<s64> AttributeFile::ioctl(ioctl::Call&, u32, u64) { return Err(Errno::kNo
 Result<u64> AttributeFile::read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) {
   std::string fresh;
   const bool anew = offset == 0 || kind_ == Content::kBytes;
-  if (anew) fresh = read_(reader_of(call));
+  if (anew) fresh = IOMMUFD_TRY(read_(reader_of(call)));
   std::string part;
   {
     const MutexLock lock(mu_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // An open sysfs attribute, or another small file. Text is made at the moment of a read from the beginning, and stays the same
-// until the next such read; bytes are made at every read. Thread-safe.
+// until the next such read; bytes are made at every read. An attribute may refuse either. Thread-safe.
 //
 // The memfd behind the descriptor holds the content as it was at the open, for descriptors that the client moved below
 // kFirstFd, where its reads are not notified; of a text that is only written it takes what is written there (open_file.hpp).

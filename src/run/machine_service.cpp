@@ -50,12 +50,13 @@ IommuInfo describe(const iommu::Instance& instance) {
   }
 }
 
-GroupInfo describe_group(const machine::MachineDevice& device) {
+// The group of an IOMMU, if it is not there yet.
+void add_group(std::vector<GroupInfo>& groups, u32 id, const iommu::Instance& iommu) {
+  if (std::ranges::find(groups, id, &GroupInfo::id) != groups.end()) return;
   GroupInfo group;
-  group.id = device.physical.group_id;
-  const auto reserved = device.physical.iommu->reserved();
-  group.reserved.assign(reserved.begin(), reserved.end());
-  return group;
+  group.id = id;
+  group.reserved.assign(iommu.reserved().begin(), iommu.reserved().end());
+  groups.push_back(std::move(group));
 }
 
 machine::Drivers::Wait wait_of(const Write& w) {
@@ -73,6 +74,7 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
   const pci::FunctionSpec& spec = function.spec();
   PciDeviceInfo info;
   info.bdf = function.bdf();
+  info.bridges.assign(function.bridges().begin(), function.bridges().end());
   info.vendor = spec.vendor;
   info.device = spec.device;
   info.subsystem_vendor = spec.subsystem_vendor;
@@ -90,6 +92,12 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
   info.write_config = [&function](u32 offset, std::string_view bytes) {
     function.sysfs_write_config(offset, std::as_bytes(std::span(bytes)));
   };
+  info.rom_size = pci::rom_bar_size(spec);
+  info.rom = [&function]() -> Result<std::string> {
+    const std::span<const u8> images = IOMMUFD_TRY(function.sysfs_rom());
+    return std::string(images.begin(), images.end());
+  };
+  info.enable_rom = [&function](bool on) { function.sysfs_enable_rom(on); };
   if (function.resettable()) info.reset = [&function] { function.reset(); };
   const machine::Drivers::State state = drivers.state(function);
   if (!device.physical.is_noiommu()) {
@@ -122,6 +130,36 @@ DriverInfo describe_driver(machine::Drivers& drivers, std::string_view name) {
   info.parameters.emplace_back("ids", drivers.vfio_pci_ids() + "\n");
   for (const char* off : {"disable_denylist", "disable_idle_d3", "disable_vga", "enable_sriov", "nointxmask"})
     info.parameters.emplace_back(off, "N\n");
+  return info;
+}
+
+BridgeInfo describe(machine::MachineBridge& bridge) {
+  pci::Bridge& hardware = bridge.bridge;
+  const pci::Bridge::Spec& spec = hardware.spec();
+  BridgeInfo info;
+  info.secondary = spec.secondary;
+  info.subordinate = spec.subordinate;
+  PciDeviceInfo& f = info.function;
+  f.bdf = spec.bdf;
+  f.bridges = spec.bridges;
+  f.vendor = hardware.vendor();
+  f.device = hardware.device();
+  f.subsystem_vendor = spec.port ? hardware.vendor() : u16{0};
+  if (spec.port) f.driver = "pcieport";  // nobody drives a conventional bridge
+  f.class_code = pci::Bridge::kClass;
+  f.windows = hardware.sysfs_windows();
+  f.config_size = hardware.config_size();
+  f.config = [&hardware] {
+    const std::vector<u8> bytes = hardware.sysfs_config();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  f.write_config = [&hardware](u32 offset, std::string_view bytes) {
+    hardware.sysfs_write_config(offset, std::as_bytes(std::span(bytes)));
+  };
+  if (bridge.iommu != nullptr) {
+    f.iommu_group = bridge.group_id;
+    f.iommu = bridge.iommu->name();
+  }
   return info;
 }
 
@@ -203,9 +241,11 @@ class MachineService final : public Service {
     for (std::size_t i = 0; i < machine_->devices().size(); ++i) {
       const machine::MachineDevice& device = *machine_->devices()[i];
       info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i)));
-      if (!device.physical.is_noiommu() &&
-          std::ranges::find(info.groups, device.physical.group_id, &GroupInfo::id) == info.groups.end())
-        info.groups.push_back(describe_group(device));
+      if (!device.physical.is_noiommu()) add_group(info.groups, device.physical.group_id, *device.physical.iommu);
+    }
+    for (const auto& bridge : machine_->bridges()) {
+      info.bridges.push_back(run::describe(*bridge));
+      if (bridge->iommu != nullptr) add_group(info.groups, bridge->group_id, *bridge->iommu);
     }
     for (const std::string_view name : machine::Drivers::names())
       info.drivers.push_back(describe_driver(drivers, name));

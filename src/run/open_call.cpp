@@ -36,7 +36,7 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
       return Err(Errno::kAcces);
     // Text that is only written may come through a descriptor whose writes are not notified.
     const bool native = !mode.readable() && node->content() == Content::kText && node->writable();
-    std::string content = native ? std::string() : node->read(reader_of(call));
+    std::string content = native ? std::string() : node->read(reader_of(call)).value_or("");  // an error is of a read
     Ref<OpenFile> file = native ? IOMMUFD_TRY(OpenFile::make_written(node, path, attributes, mode))
                                 : IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
                                 file->set_file(make_ref<AttributeFile>(
@@ -105,7 +105,7 @@ Answer open_node(const Runtime& runtime, CallScope& scope, const NodeRef& node, 
 }
 
 Answer open_text(const Runtime& runtime, ClientCall& call, const TextFile& text, int flags) {
-  std::string content = text.read(reader_of(call));
+  std::string content = text.read(reader_of(call)).value_or("");
   Result<Ref<OpenFile>> file = OpenFile::make_text(nullptr, text.path, text.attributes, {flags}, content);
   if (!file) return Answer::fail(file.error());
   (*file)->set_file(make_ref<AttributeFile>(Content::kText, text.read, text.write, std::move(content), text.closed));

@@ -45,8 +45,8 @@ struct DeviceNumber {
   friend constexpr bool operator==(DeviceNumber, DeviceNumber) = default;
 };
 
-// The whole content of a file, now. Called without locks held; must be thread-safe.
-using ReadContent = std::function<std::string(Reader)>;
+// The whole content of a file, now, or the errno of the attribute. Called without locks held; must be thread-safe.
+using ReadContent = std::function<Result<std::string>(Reader)>;
 // A write(2). The writer waits for its end, or (kGone) has gone on already: what would block goes on without him then.
 struct Write {
   enum class Writer : u8 { kWaits, kGone };
@@ -77,7 +77,7 @@ class Node {
   // Files. size() is what stat reports: 4096 for sysfs attributes, the length for `config`.
   [[nodiscard]] u64 size() const { return size_; }
   [[nodiscard]] Content content() const { return content_; }
-  [[nodiscard]] std::string read(Reader reader) const { return read_ ? read_(reader) : std::string(); }
+  [[nodiscard]] Result<std::string> read(Reader reader) const { return read_ ? read_(reader) : std::string(); }
   [[nodiscard]] bool readable() const { return static_cast<bool>(read_); }
   [[nodiscard]] bool writable() const { return static_cast<bool>(write_); }
   // Errors: those of the attribute; kIo when the attribute has no write handler (as sysfs answers).

@@ -16,7 +16,7 @@
 namespace iommufd::run {
 namespace {
 
-// Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has.
+// Lines of `resource`: six BARs, the ROM and six SR-IOV BARs, which no function of ours has; then the windows of a bridge.
 constexpr std::size_t kResourceLines = 13;
 // What readers without CAP_SYS_ADMIN see of `config`.
 constexpr std::size_t kPublicConfig = 64;
@@ -60,11 +60,16 @@ void add_class_device(PathTree& tree, const std::string& path, const std::string
   link_number(tree, n, path, "/dev/" + node);
 }
 
-std::string parent_path(const pci::Bdf& bdf) {
-  return fmt::format("/sys/devices/pci{:04x}:{:02x}", bdf.domain, bdf.bus);
+std::string root_bus_path(const PciDeviceInfo& d) {
+  return fmt::format("/sys/devices/pci{:04x}:{:02x}", d.bdf.domain, d.bridges.empty() ? d.bdf.bus : d.bridges[0].bus);
 }
-std::string device_path(const pci::Bdf& bdf) { return parent_path(bdf) + "/" + bdf.str(); }
+std::string device_path(const PciDeviceInfo& d) {
+  std::string path = root_bus_path(d);
+  for (const pci::Bdf& bridge : d.bridges) path += "/" + bridge.str();
+  return path + "/" + d.bdf.str();
+}
 std::string driver_path(const std::string& name) { return "/sys/bus/pci/drivers/" + name; }
+const std::string kPortDriver = "pcieport";
 
 // `uevent` takes the names of actions, and has the kernel tell udev of one. Nobody listens to us.
 Result<u64> write_uevent(const Write& w) {
@@ -90,11 +95,26 @@ std::string uevent(const PciDeviceInfo& d) {
 
 std::string resource(const PciDeviceInfo& d) {
   std::string text;
-  for (std::size_t i = 0; i < kResourceLines; ++i) {
-    const pci::Resource r = i < d.resources.size() ? d.resources[i] : pci::Resource{};
+  for (std::size_t i = 0; i < kResourceLines + d.windows.size(); ++i) {
+    pci::Resource r;
+    if (i < d.resources.size()) r = d.resources[i];
+    if (i >= kResourceLines) r = d.windows[i - kResourceLines];
     text += fmt::format("0x{:016x} 0x{:016x} 0x{:016x}\n", r.start, r.end, r.flags);
   }
   return text;
+}
+
+// `rom`: its size is that of the BAR, its content the images. It is read after something else than "0" has been written.
+void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  if (d.rom_size == 0) return;
+  tree.add_file(path + "/rom", {.content = Content::kBytes,
+                                .mode = 0600,
+                                .size = d.rom_size,
+                                .read = [rom = d.rom](Reader) { return rom(); },
+                                .write = [enable = d.enable_rom](const Write& w) -> Result<u64> {
+                                  enable(w.offset != 0 || w.data != "0\n");
+                                  return w.data.size();
+                                }});
 }
 
 void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
@@ -141,6 +161,7 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .size = d.config_size,
                                    .read = read_config,
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
+  add_rom(tree, path, d);
   if (d.reset) {
     tree.add_file(path + "/reset", {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {
                                       if (w.data.substr(0, w.data.find('\n')) != "1") return Err(Errno::kInval);
@@ -157,10 +178,11 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                             .write = d.set_driver_override});
 }
 
-void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
-  const std::string path = device_path(d.bdf);
+// What functions and bridges have in common.
+void add_pci_function(PathTree& tree, const PciDeviceInfo& d) {
+  const std::string path = device_path(d);
   const std::string bdf = d.bdf.str();
-  tree.add_directory(parent_path(d.bdf), Entries::kMerged);
+  tree.add_directory(root_bus_path(d), Entries::kMerged);
   tree.add_directory(path, Entries::kOwn);
   add_attributes(tree, path, d);
   link(tree, path + "/subsystem", "/sys/bus/pci");
@@ -175,10 +197,24 @@ void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
     link(tree, path + "/iommu", instance);
     link(tree, instance + "/devices/" + bdf, path);
   }
-  if (!d.driver.empty()) {
-    link(tree, path + "/driver", driver_path(d.driver));
-    link(tree, driver_path(d.driver) + "/" + bdf, path);
-  }
+  if (d.driver.empty()) return;
+  link(tree, path + "/driver", driver_path(d.driver));
+  link(tree, driver_path(d.driver) + "/" + bdf, path);
+}
+
+void add_bridge(PathTree& tree, const BridgeInfo& b) {
+  const std::string path = device_path(b.function);
+  const auto file = [&](const char* name, u32 value) {
+    tree.add_file(path + "/" + name, constant(fmt::format("{}\n", value)));
+  };
+  add_pci_function(tree, b.function);
+  file("secondary_bus_number", b.secondary);
+  file("subordinate_bus_number", b.subordinate);
+}
+
+void add_pci_device(PathTree& tree, const PciDeviceInfo& d) {
+  const std::string path = device_path(d);
+  add_pci_function(tree, d);
   if (!d.vfio) return;
   const std::string class_device = path + "/vfio-dev/" + d.vfio->name;
   tree.add_directory(path + "/vfio-dev", Entries::kOwn);
@@ -330,6 +366,9 @@ PathTree build_tree(const MachineInfo& machine) {
   add_probing(tree, machine.probing);
   for (const IommuInfo& iommu : machine.iommus) add_iommu(tree, iommu);
   for (const GroupInfo& group : machine.groups) add_group(tree, group);
+  if (std::ranges::any_of(machine.bridges, [](const auto& b) { return b.function.driver == kPortDriver; }))
+    tree.add_directory(driver_path(kPortDriver), Entries::kOwn);
+  for (const BridgeInfo& bridge : machine.bridges) add_bridge(tree, bridge);
   for (const PciDeviceInfo& device : machine.devices) add_pci_device(tree, device);
   if (machine.faults != nullptr) add_fault_injection(tree, *machine.faults);
   return tree;

@@ -3,8 +3,8 @@
 // PathTree from plain data (spec vfio-device 17, noiommu 4 and 5, clients 1). The composition fills the data; nothing
 // here knows the engine.
 //
-// The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/BDF (each bus stands for a root bus
-// of its own), everything else are links to it. A device without a driver is there without `driver` and `vfio-dev`.
+// The layout is the kernel's: a function is a real directory /sys/devices/pciDDDD:BB/[BDF of each bridge above it/]BDF (a bus without
+// a bridge stands for a root bus of its own), everything else are links to it. A device without a driver is there without `driver` and `vfio-dev`.
 //
 // A tree is one state of the machine; what changes its shape is followed by another tree.
 #pragma once
@@ -41,6 +41,7 @@ using ReadText = std::function<std::string()>;
 
 struct PciDeviceInfo {
   pci::Bdf bdf;
+  std::vector<pci::Bdf> bridges;  // above it, from the root bus down
   u16 vendor = 0;
   u16 device = 0;
   u16 subsystem_vendor = 0;
@@ -48,11 +49,15 @@ struct PciDeviceInfo {
   u32 class_code = 0;  // 24 bits
   u8 revision = 0;
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
+  std::vector<pci::Resource> windows;        // of a bridge
   u32 irq = 0;
   s32 numa_node = -1;
   u32 config_size = 256;                                                 // 256 or 4096
   std::function<std::string()> config;                                   // the whole config space, now; thread-safe
   std::function<void(u32 offset, std::string_view bytes)> write_config;  // inside the space; thread-safe
+  u64 rom_size = 0;                                                      // of the expansion ROM's BAR; 0: none
+  std::function<Result<std::string>()> rom;                              // what a read of `rom` gives
+  std::function<void(bool)> enable_rom;                                  // what a write to it does
   std::function<void()> reset;                                           // of the function alone; empty: it has none
   std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
   std::function<Result<void>(bool)> set_enabled;  // a write to it; empty function: EIO
@@ -62,6 +67,13 @@ struct PciDeviceInfo {
   std::optional<VfioNode> vfio;                   // with vfio-pci
   ReadText driver_override;                       // what is set, empty: nothing
   WriteContent set_driver_override;
+};
+
+// A bridge; its function has no node.
+struct BridgeInfo {
+  PciDeviceInfo function;
+  u8 secondary = 0;
+  u8 subordinate = 0;
 };
 
 // A driver of the PCI bus, and its module. What is written to its files is the driver core's business.
@@ -103,6 +115,7 @@ struct MachineInfo {
   CharDevice iommufd;                 // /dev/iommu
   CharDevice container;               // /dev/vfio/vfio
   std::vector<VfioNode> vfio_groups;  // /dev/vfio/NAME
+  std::vector<BridgeInfo> bridges;
   std::vector<PciDeviceInfo> devices;
   std::vector<IommuInfo> iommus;
   std::vector<GroupInfo> groups;

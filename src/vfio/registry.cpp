@@ -32,6 +32,11 @@ void Registry::add(pci::Function& function, core::PhysicalDevice& physical) {
   if (const Ref<Group> group = find_group_locked(physical)) group->add_function(physical);
 }
 
+void Registry::reserve_group(u32 id) {
+  const MutexLock lock(mu_);
+  reserved_groups_.push_back(id);
+}
+
 Result<Ref<Device>> Registry::probe(const pci::Function& function, UnsafeNoiommu mode) {
   const MutexLock lock(mu_);
   const auto at = std::ranges::find_if(slots_, [&](const auto& s) { return &s->function == &function; });
@@ -60,7 +65,8 @@ Ref<Group> Registry::find_group_locked(const core::PhysicalDevice& physical) con
 // The group of its IOMMU, if a device of it is registered, or a new one.
 Ref<Group> Registry::group_of_locked(core::PhysicalDevice& physical) {
   if (Ref<Group> there = find_group_locked(physical)) return there;
-  std::vector<u32> ids, minors;  // that are taken
+  std::vector<u32> ids = reserved_groups_;  // that are taken
+  std::vector<u32> minors;
   std::vector<core::PhysicalDevice*> functions;
   for (const auto& slot : slots_) {
     if (!slot->physical.is_noiommu()) ids.push_back(slot->physical.group_id);
@@ -123,9 +129,7 @@ Result<std::vector<Dependent>> Registry::dependents(const Device& device, const 
   {
     const MutexLock lock(mu_);
     for (const auto& slot : slots_) {
-      const pci::Bdf& other = slot->function.bdf();
-      if (other.domain == at.domain && other.bus == at.bus)
-        hit.push_back({&slot->function, &slot->physical, slot->device});
+      if (slot->function.is_below(at)) hit.push_back({&slot->function, &slot->physical, slot->device});
     }
   }
   std::vector<Dependent> out;

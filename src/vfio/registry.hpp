@@ -49,6 +49,9 @@ class Registry {
   // first probe: groups of IOMMUs have their numbers then.
   void add(pci::Function& function, core::PhysicalDevice& physical) IOMMUFD_EXCLUDES(mu_);
 
+  // The same: a group that holds no function that may be probed has this number.
+  void reserve_group(u32 id) IOMMUFD_EXCLUDES(mu_);
+
   // The driver's probe: registers `function` under the lowest free number. Its group is that of its IOMMU, or one of its own. Errors:
   // kInval for a device without an IOMMU while `mode` is off (noiommu 2). Pre: it is not registered.
   Result<Ref<Device>> probe(const pci::Function& function, UnsafeNoiommu mode) IOMMUFD_EXCLUDES(mu_);
@@ -97,6 +100,7 @@ class Registry {
   mutable Mutex mu_{LockRank::kVfioRegistry};
   std::vector<std::unique_ptr<Slot>> slots_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<Ref<Group>> groups_ IOMMUFD_GUARDED_BY(mu_);
+  std::vector<u32> reserved_groups_ IOMMUFD_GUARDED_BY(mu_);
 };
 
 }  // namespace iommufd::vfio

@@ -45,4 +45,21 @@ reset=/sys/bus/pci/devices/0000:01:00.0/reset
 check "reset takes 1 and nothing else" \
   "$(run "$@" -- sh -c "echo 1 | tee $reset && echo good; echo 2 | tee $reset || echo refused; cat $reset || echo unreadable")" \
   '^good$' '^refused$' '^unreadable$'
+
+# PCI Express and bridges.
+machine=$(dirname "$0")/../machine/bridges.yaml
+bridged() { "$user" run --machine="$machine" "$@" 2>/dev/null; }
+check "lspci -nnvvv decodes MSI-X, PM, Express, AER and the serial number" "$(bridged "$@" -- lspci -nnvvv -s 01:00.0)" \
+  'MSI-X: Enable- Count=16 Masked-' 'Vector table: BAR=1 offset=00000000' 'PBA: BAR=1 offset=00000800' \
+  'Power Management version 3' 'Status: D0 NoSoftRst-' 'Express \(v2\) Endpoint' 'FLReset\+' 'LnkSta:.*Speed 8GT/s.*Width x4' \
+  'Advanced Error Reporting' 'Device Serial Number 12-34-11-e8-00-00-00-01' 'Region 1: Memory at .*\[size=4K\]'
+check "lspci -nnvvv decodes a root port" "$(bridged "$@" -- lspci -nnvvv -s 00:1c.1)" 'Bus: primary=00, secondary=02, subordinate=05' \
+  'Memory behind bridge: [0-9a-f]+-[0-9a-f]+ \[size=' 'Root Port' 'Access Control Services' 'Kernel driver in use: pcieport'
+check "lspci -t draws the bridges" "$(bridged "$@" -- lspci -t)" '1c.0-\[01\]----00.0' '1c.1-\[02-05\]----00.0-\[03-05\]--\+-00.0-\[04\]----00.0'
+check "setpci sizes the BAR of MSI-X and the windows of a bridge" \
+  "$(bridged "$@" -- sh -c 'setpci -s 01:00.0 BASE_ADDRESS_1=ffffffff; setpci -s 01:00.0 BASE_ADDRESS_1
+                            setpci -s 00:1c.0 MEMORY_BASE=ffff; setpci -s 00:1c.0 MEMORY_BASE')" '^fffff000$' '^fff0$'
+check "setpci changes the power state, and a function reset loses config space" \
+  "$(bridged "$@" -- sh -c 'setpci -s 01:00.0 CAP_PM+4.w=3; setpci -s 01:00.0 CAP_PM+4.w
+                            setpci -s 01:00.0 CAP_EXP+8.w=8000; setpci -s 01:00.0 CAP_PM+4.w COMMAND')" '^0003$' '^0000$'
 exit $failed

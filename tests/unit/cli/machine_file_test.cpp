@@ -45,6 +45,53 @@ container: iommufd
 selftest: true
 )";
 
+TEST(MachineFile, bridges_have_defaults) {
+  const auto m = machine_of(R"(
+bridges:
+  - {addr: "00:1c.0"}
+  - {addr: "01:00.0", kind: upstream}
+  - {addr: "02:00.0", kind: downstream, secondary: 0x10, acs: false}
+  - {addr: "00:1d.0", kind: conventional}
+devices: [{model: edu, addr: "10:00.0"}]
+)");
+  using enum machine::BridgeKind;
+  ASSERT_EQ(m.bridges.size(), 4U);
+  EXPECT_EQ(m.bridges[0].kind, kRootPort);
+  EXPECT_EQ(m.bridges[0].secondary, 1);
+  EXPECT_EQ(m.bridges[0].acs, machine::Acs::kOn);
+  EXPECT_EQ(m.bridges[1].kind, kUpstream);
+  EXPECT_EQ(m.bridges[1].secondary, 2);
+  EXPECT_EQ(m.bridges[1].acs, machine::Acs::kOff);
+  EXPECT_EQ(m.bridges[2].secondary, 0x10);
+  EXPECT_EQ(m.bridges[2].acs, machine::Acs::kOff);
+  EXPECT_EQ(m.bridges[3].kind, kConventional);
+  EXPECT_EQ(m.bridges[3].secondary, 0x11);
+}
+
+TEST(MachineFile, mistakes_of_bridges_have_their_place) {
+  const auto error = [](const std::string& text) {
+    const auto spec = parse_machine(text, "m");
+    return spec ? std::string("none") : spec.error();
+  };
+  EXPECT_THAT(error("bridges:\n  - {kind: upstream}"), HasSubstr("m:2:5: bridges[0]: has no 'addr'"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:00:1c.0, kind: rootport}"),
+              AllOf(HasSubstr("m:2:32: bridges[0].kind: rootport is none of root-port"),
+                    HasSubstr("did you mean 'root-port'")));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:00:1c.0, sec: 1}"), HasSubstr("m:2:26: bridges[0].sec: unknown key"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:00:1c.0, secondary: 256}"),
+              HasSubstr("m:2:37: bridges[0].secondary: 256 is not the number of a bus"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:00:1c.0, acs: maybe}"),
+              HasSubstr("bridges[0].acs: must be true or false"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:01:00.0, kind: upstream}"),
+              HasSubstr("m:2:12: bridges[0].addr: 0000:01:00.0 is not below a root port"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:00:1c.0}\ndevices:\n  - {model: edu, addr: 0000:01:02.0}"),
+              HasSubstr("m:4:24: devices[0].addr: 0000:01:02.0 cannot be"));
+  EXPECT_THAT(error("bridges:\n  - {addr: 0000:fe:00.0, secondary: 255}\n  - {addr: 0000:fe:01.0}"),
+              HasSubstr("m:3:12: bridges[1].addr: no bus number is left"));
+  EXPECT_THAT(error("devices: [{model: edu, rom: /nonexistent}]"),
+              HasSubstr("devices[0].rom: /nonexistent: cannot be read"));
+}
+
 TEST(MachineFile, every_key_reaches_its_field) {
   const auto m = machine_of(kWhole);
   ASSERT_EQ(m.iommus.size(), 2U);
@@ -111,8 +158,8 @@ constexpr Mistake kMistakes[] = {
     {"", "m:1:1: the file is empty; write at least 'devices: []'"},
     {"# nothing\n", "m:1:1: the file is empty; write at least 'devices: []'"},
     {"~", "m:1:1: the file is empty; write at least 'devices: []'"},
-    {"- edu", "m:1:1: must be a map of iommus, devices, noiommu, phys, container, selftest, and is a list"},
-    {"edu", "m:1:1: must be a map of iommus, devices, noiommu, phys, container, selftest, and is 'edu'"},
+    {"- edu", "m:1:1: must be a map of iommus, bridges, devices, noiommu, phys, container, selftest, and is a list"},
+    {"edu", "m:1:1: must be a map of iommus, bridges, devices, noiommu, phys, container, selftest, and is 'edu'"},
     {"devices: []\n---\ndevices: []\n", "m:3:1: a second document begins; a machine is one: remove the line '---'"},
     {"devices: [\n",
      "m:2:1: not YAML or JSON: end of sequence flow not found; check the indentation, brackets and "
@@ -128,9 +175,9 @@ constexpr Mistake kMistakes[] = {
     // Keys.
     {"device: []",
      "m:1:1: device: unknown key 'device' (did you mean 'devices'?); the keys of a machine are: iommus, "
-     "devices, noiommu, phys, container, selftest"},
-    {"bridges: []",
-     "m:1:1: bridges: unknown key 'bridges'; the keys of a machine are: iommus, devices, noiommu, phys, "
+     "bridges, devices, noiommu, phys, container, selftest"},
+    {"hosts: []",
+     "m:1:1: hosts: unknown key 'hosts'; the keys of a machine are: iommus, bridges, devices, noiommu, phys, "
      "container, selftest"},
     {"devices: []\ndevices: []", "m:2:1: devices: is given twice, first in line 1; remove one of them"},
     {"[a]: 1", "m:1:1: a key must be a word, and is a list"},

@@ -35,6 +35,7 @@ struct SampleMachine {
     d.driver = "vfio-pci";
     d.iommu_group = 5;
     d.iommu = "ivhd0";
+    d.driver = "vfio-pci";
     d.vfio = VfioNode{"vfio0", {{kVfioDeviceMajor, 0}, 11}};
     info.devices.push_back(d);
     d.bdf.bus = 2;

@@ -18,7 +18,7 @@ class SysfsTest : public ::testing::Test {
  protected:
   std::string read(const std::string& path, Reader reader = Reader::kPrivileged) {
     const Lookup l = tree_.lookup(path, Follow::kYes);
-    return l.outcome == Outcome::kFound ? l.node->read(reader) : "(missing)";
+    return l.outcome == Outcome::kFound ? l.node->read(reader).value_or("(refused)") : "(missing)";
   }
   std::string target(const std::string& path) {
     const Lookup l = tree_.lookup(path, Follow::kNo);
