@@ -65,6 +65,8 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
     return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", spec.model));
   const models::Configured<models::Blueprint> blueprint = kind->configure(spec.keys, poller_);
   if (!blueprint) return std::unexpected(blueprint.error().text);
+  if (blueprint->acquire)
+    if (const auto acquired = blueprint->acquire(); !acquired) return std::unexpected(acquired.error().text);
 
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;

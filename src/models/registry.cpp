@@ -5,11 +5,12 @@
 #include <array>
 
 #include "models/edu_kind.hpp"
+#include "models/nvme/nvme_kind.hpp"
 
 namespace iommufd::models {
 
 std::span<const Kind> all() {
-  static const std::array kKinds{edu_kind()};
+  static const std::array kKinds{edu_kind(), nvme::kind()};
   return kKinds;
 }
 
