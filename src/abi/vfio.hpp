@@ -125,6 +125,10 @@ struct VfioSparseMmapArea {
   u64 size;
 };
 IOMMUFD_WIRE_STRUCT(VfioSparseMmapArea, 16);
+// A capability that is nothing but its header: the pages of the table of MSI-X can be mapped.
+struct VfioMsixMappable {
+  static constexpr u16 kId = 3, kVersion = 1;
+};
 
 // struct vfio_irq_info
 struct VfioIrqInfo {

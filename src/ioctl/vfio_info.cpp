@@ -44,6 +44,7 @@ Result<void> VfioDeviceFile::get_region_info(Call& call, UserVa arg) {
   info.size = region.size;
   info.offset = region.offset;
   CapChain chain(sizeof info);
+  if (region.msix_mappable) chain.add(abi::VfioMsixMappable::kId, abi::VfioMsixMappable::kVersion, {});
   if (!region.sparse_areas.empty()) add_sparse_mmap(chain, region.sparse_areas);
   return chain.reply(call, arg, info, info.kCaps);
 }

@@ -2,7 +2,9 @@
 #include "iommu/device_port.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/assert.hpp"
@@ -83,6 +85,76 @@ class DevicePort::Walker {
   PhysAddr pa_;
 };
 
+// The copies of one transaction. Memory that is ours to touch is copied at once; for other memory calls are gathered, as long as
+// they concern one address space.
+template <class Byte>
+class DevicePort::Copies {
+ public:
+  explicit Copies(const DevicePort& port) : port_(port) {}
+
+  // `part` lies in the page at `at`, which is at bus address `addr`. Errors: kFault, reported, of this or an earlier part.
+  Result<void> add(u64 addr, const mem::PhysicalMemory::Location& at, std::span<Byte> part) {
+    if (at.direct != nullptr) {
+      if constexpr (std::is_const_v<Byte>) {
+        std::memcpy(at.direct, part.data(), part.size());
+      } else {
+        std::memcpy(part.data(), at.direct, part.size());
+      }
+      return {};
+    }
+    if (count_ != 0 && at.space == space_ && waiting_[count_ - 1].continues_with(at.va, part)) {
+      waiting_[count_ - 1].size += part.size();
+      return {};
+    }
+    if (count_ == kMost || (count_ != 0 && at.space != space_)) IOMMUFD_TRY(finish());
+    space_ = at.space;
+    waiting_[count_++] = {addr, at.va.raw(), part.data(), part.size()};
+    return {};
+  }
+
+  Result<void> finish() { return count_ == 0 ? Result<void>() : move_all(); }
+
+ private:
+  static constexpr std::size_t kMost = 64;  // one system call takes as many
+  static constexpr Access kAccess = std::is_const_v<Byte> ? Access::kWrite : Access::kRead;
+
+  struct Waiting {
+    u64 addr;  // on the bus
+    u64 va;
+    Byte* data;
+    std::size_t size;
+    [[nodiscard]] bool continues_with(UserVa next, std::span<Byte> part) const {
+      return next.raw() == va + size && part.data() == data + size;
+    }
+  };
+
+  Result<void> move_all() {
+    std::array<mem::CopyPiece<Byte>, kMost> pieces;
+    for (std::size_t i = 0; i < count_; ++i)
+      pieces[i] = {UserVa{waiting_[i].va}, std::span(waiting_[i].data, waiting_[i].size)};
+    u64 moved = move(std::span<const mem::CopyPiece<Byte>>(pieces).first(count_));
+    const std::size_t count = std::exchange(count_, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (moved < waiting_[i].size) return port_.fault(waiting_[i].addr + moved, kAccess, FaultReason::kMemoryGone);
+      moved -= waiting_[i].size;
+    }
+    return {};
+  }
+
+  u64 move(std::span<const mem::CopyPiece<Byte>> pieces) const {
+    if constexpr (std::is_const_v<Byte>) {
+      return space_->write_pieces(pieces).value_or(0);
+    } else {
+      return space_->read_pieces(pieces).value_or(0);
+    }
+  }
+
+  const DevicePort& port_;
+  mem::AddressSpace* space_ = nullptr;
+  std::size_t count_ = 0;
+  std::array<Waiting, kMost> waiting_;  // the first count_; left as it is otherwise, for short transactions
+};
+
 DevicePort::DevicePort(std::string name, Instance* iommu, mem::PhysicalMemory& phys, FaultObserver* observer)
     : name_(std::move(name)), iommu_(iommu), phys_(phys), observer_(observer) {
   if (iommu_ != nullptr) {
@@ -119,68 +191,53 @@ Err DevicePort::fault(u64 addr, Access access, FaultReason reason) const {
   return Err(Errno::kFault);
 }
 
-// The memory behind `addr`, up to `length` bytes of it, within one page.
-Result<DevicePort::Target> DevicePort::locate(Walker& walker, u64 addr, u64 length, FaultReason& reason) const {
-  const u64 in_page = std::min(length, kPageSize - (addr & kPageMask));
+// The byte at `addr`, and with it all behind it up to the end of its page.
+Result<mem::PhysicalMemory::Location> DevicePort::locate(Walker& walker, u64 addr, FaultReason& reason) const {
   const PhysAddr pa = iommu_ == nullptr ? PhysAddr{addr} : IOMMUFD_TRY(walker.translate(addr, reason));
   const mem::PhysicalMemory::Location at = phys_.resolve(pa);
   reason = iommu_ == nullptr ? FaultReason::kNotPinned : FaultReason::kMemoryGone;
   if (at.space == nullptr) return Err(Errno::kFault);
-  return Target{at, in_page};
+  return at;
 }
 
 template <class Byte>
-Result<void> DevicePort::transfer(u64 addr, std::span<Byte> buf, Access access) {
-  if (!bus_master_.load(std::memory_order_acquire)) return fault(addr, access, FaultReason::kBusMasterOff);
+Result<void> DevicePort::transfer(std::span<const DmaPiece<Byte>> pieces, Access access) {
+  if (pieces.empty()) return {};
+  if (!bus_master_.load(std::memory_order_acquire))
+    return fault(pieces.front().addr, access, FaultReason::kBusMasterOff);
   mem::DmaEpoch::Transaction in_flight(epoch_);
   Walker walker(*this, in_flight, access);
-  u64 done = 0;
-  while (done < buf.size()) {
-    // Pages that follow each other in one address space move in one copy.
-    FaultReason reason{};
-    Result<Target> next = locate(walker, addr + done, buf.size() - done, reason);
-    if (!next) return fault(addr + done, access, reason);
-    Target piece = *next;
-    std::optional<u64> stop_at;
-    while (done + piece.length < buf.size()) {
-      next = locate(walker, addr + done + piece.length, buf.size() - done - piece.length, reason);
-      if (!next) {
-        stop_at = addr + done + piece.length;
-        break;
+  Copies<Byte> copies(*this);
+  for (const DmaPiece<Byte>& piece : pieces) {
+    for (u64 done = 0; done < piece.bytes.size();) {
+      const u64 addr = piece.addr + done;
+      const std::span<Byte> part =
+          piece.bytes.subspan(done, std::min(piece.bytes.size() - done, kPageSize - (addr & kPageMask)));
+      FaultReason reason{};
+      const Result<mem::PhysicalMemory::Location> at = locate(walker, addr, reason);
+      if (!at) {
+        IOMMUFD_TRY(copies.finish());
+        return fault(addr, access, reason);
       }
-      if (next->at.space != piece.at.space || next->at.va.raw() != piece.at.va.raw() + piece.length) break;
-      piece.length += next->length;
+      IOMMUFD_TRY(copies.add(addr, *at, part));
+      done += part.size();
     }
-    const std::span<Byte> part = buf.subspan(done, piece.length);
-    bool complete = true;
-    if (piece.at.direct != nullptr) {
-      if constexpr (std::is_const_v<Byte>) {
-        std::memcpy(piece.at.direct, part.data(), part.size());
-      } else {
-        std::memcpy(part.data(), piece.at.direct, part.size());
-      }
-    } else if constexpr (std::is_const_v<Byte>) {
-      complete = piece.at.space->write_some(piece.at.va, part) == part.size();
-    } else {
-      complete = piece.at.space->read_some(piece.at.va, part) == part.size();
-    }
-    if (!complete) return fault(addr + done, access, FaultReason::kMemoryGone);
-    done += piece.length;
-    if (stop_at) return fault(*stop_at, access, reason);
   }
-  return {};
+  return copies.finish();
 }
 
-Result<void> DevicePort::read(u64 addr, std::span<std::byte> buf) { return transfer(addr, buf, Access::kRead); }
+Result<void> DevicePort::read_pieces(std::span<const DmaReadPiece> pieces) { return transfer(pieces, Access::kRead); }
 
-Result<void> DevicePort::write(u64 addr, std::span<const std::byte> buf) {
+Result<void> DevicePort::write_pieces(std::span<const DmaWritePiece> pieces) {
   const u64 nth = corrupt_in_.load(std::memory_order_relaxed);
-  if (nth == 0 || buf.empty()) return transfer(addr, buf, Access::kWrite);
+  if (nth == 0 || pieces.empty() || pieces.front().bytes.empty()) return transfer(pieces, Access::kWrite);
   corrupt_in_.store(nth - 1, std::memory_order_relaxed);
-  if (nth != 1) return transfer(addr, buf, Access::kWrite);
-  std::vector<std::byte> wrong(buf.begin(), buf.end());
+  if (nth != 1) return transfer(pieces, Access::kWrite);
+  std::vector<DmaWritePiece> all(pieces.begin(), pieces.end());
+  std::vector<std::byte> wrong(all.front().bytes.begin(), all.front().bytes.end());
   wrong.front() ^= std::byte{1};
-  return transfer(addr, std::span<const std::byte>(wrong), Access::kWrite);
+  all.front().bytes = wrong;
+  return transfer(std::span<const DmaWritePiece>(all), Access::kWrite);
 }
 
 }  // namespace iommufd::iommu

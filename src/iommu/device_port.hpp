@@ -32,8 +32,8 @@ class DevicePort final : public DmaPort {
   DevicePort(const DevicePort&) = delete;
   DevicePort& operator=(const DevicePort&) = delete;
 
-  Result<void> read(u64 addr, std::span<std::byte> buf) override;
-  Result<void> write(u64 addr, std::span<const std::byte> buf) override;
+  Result<void> read_pieces(std::span<const DmaReadPiece> pieces) override;
+  Result<void> write_pieces(std::span<const DmaWritePiece> pieces) override;
   void set_bus_master(bool on) override { bus_master_.store(on, std::memory_order_release); }
 
   // Translate through `domain`, or block with null. Pre: an IOMMU manages the device.
@@ -47,15 +47,12 @@ class DevicePort final : public DmaPort {
   void corrupt_write(u64 nth) { corrupt_in_.store(nth, std::memory_order_relaxed); }
 
  private:
-  // A piece of a transfer that is contiguous in memory.
-  struct Target {
-    mem::PhysicalMemory::Location at;
-    u64 length = 0;
-  };
   class Walker;
   template <class Byte>
-  Result<void> transfer(u64 addr, std::span<Byte> buf, Access access);
-  Result<Target> locate(Walker& walker, u64 addr, u64 length, FaultReason& reason) const;
+  class Copies;
+  template <class Byte>
+  Result<void> transfer(std::span<const DmaPiece<Byte>> pieces, Access access);
+  Result<mem::PhysicalMemory::Location> locate(Walker& walker, u64 addr, FaultReason& reason) const;
   Err fault(u64 addr, Access access, FaultReason reason) const;
 
   friend class Instance;

@@ -87,6 +87,7 @@ std::expected<void, std::string> Machine::add(const DeviceSpec& spec, u32 group)
 
   pci::Placement placement;
   placement.bdf = *spec.address;
+  placement.below_bridge = spec.address->bus != 0;
   placement.irq = kFirstIrq + static_cast<u32>(devices_.size() % 8);
   for (std::size_t i = 0; i < pci::kBarCount; ++i) {
     const pci::BarSpec& bar = blueprint->spec.bars[i];

@@ -37,6 +37,15 @@ enum class Backing : u8 {
   kDmaBuf,   // memory of a device, by offset: mapped, but neither copied nor charged
 };
 
+// A part of a copy: bytes of ours, and where they are in the client's memory.
+template <class Byte>
+struct CopyPiece {
+  UserVa at;
+  std::span<Byte> bytes;
+};
+using ReadPiece = CopyPiece<std::byte>;
+using WritePiece = CopyPiece<const std::byte>;
+
 class RevocableSpace;
 
 class AddressSpace : public RefCounted {
@@ -45,6 +54,9 @@ class AddressSpace : public RefCounted {
   // accessed (0 when it is the very first). Page protection is respected. Errors: kSrch when the process is gone.
   virtual Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) = 0;
   virtual Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) = 0;
+  // The same for pieces that follow each other, in as few system calls as there can be.
+  virtual Result<std::size_t> read_pieces(std::span<const ReadPiece> pieces);
+  virtual Result<std::size_t> write_pieces(std::span<const WritePiece> pieces);
 
   // All or kFault. (kFault also when the process is gone.)
   Result<void> read(UserVa from, std::span<std::byte> buf);

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "base/assert.hpp"
-
 namespace iommufd::models {
 namespace {
 
@@ -37,7 +35,7 @@ Edu::Edu(const EduConfig& config, pci::ModelPorts ports, Poller& poller)
 Edu::~Edu() { poller_.remove(*this); }
 
 u64 Edu::bar_read(u32 bar, u64 offset, u32 size) {
-  IOMMUFD_ASSERT(bar == 0);
+  if (bar == edu::kMsixBar) return 0;
   if (!size_served(offset, size)) return kAllOnes;
   const MutexLock lock(mu_);
   absorb();
@@ -46,8 +44,7 @@ u64 Edu::bar_read(u32 bar, u64 offset, u32 size) {
 }
 
 void Edu::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
-  IOMMUFD_ASSERT(bar == 0);
-  if (!size_served(offset, size)) return;
+  if (bar == edu::kMsixBar || !size_served(offset, size)) return;
   const MutexLock lock(mu_);
   absorb();
   run_due_dma();
@@ -68,7 +65,7 @@ void Edu::reset() {
 }
 
 void Edu::attach_memory(u32 bar, std::span<std::byte> memory) {
-  IOMMUFD_ASSERT(bar == 0);
+  if (bar == edu::kMsixBar) return;  // memory like any other to the client
   const MutexLock lock(mu_);
   page_.attach(memory);
   page_.publish(regs_);
@@ -76,7 +73,7 @@ void Edu::attach_memory(u32 bar, std::span<std::byte> memory) {
 }
 
 void Edu::detach_memory(u32 bar) {
-  IOMMUFD_ASSERT(bar == 0);
+  if (bar == edu::kMsixBar) return;  // memory like any other to the client
   const MutexLock lock(mu_);
   page_.detach();
 }

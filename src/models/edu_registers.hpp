@@ -7,6 +7,7 @@
 namespace iommufd::models::edu {
 
 inline constexpr u64 kBarSize = 1 << 20;
+inline constexpr u32 kMsixBar = 1;  // with MSI-X: nothing else is in it
 
 inline constexpr u64 kId = 0x00, kLiveness = 0x04, kFactorial = 0x08, kStatus = 0x20, kIrqStatus = 0x24,
                      kIrqRaise = 0x60, kIrqAck = 0x64;

@@ -1,38 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pci/config_space.hpp"
 
+#include <cstddef>
+
 #include "base/assert.hpp"
 #include "pci/config_registers.hpp"
 
 namespace iommufd::pci {
+namespace {
 
-ConfigSpace::ConfigSpace(const FunctionSpec& spec, const Placement& placement)
-    : bytes_(reg::kConfigSize), writable_(reg::kConfigSize) {
-  bool io = false;
-  for (const BarSpec& bar : spec.bars) io |= bar.kind == BarKind::kIo;
-  const u16 decode = reg::kCommandMemory | (io ? reg::kCommandIo : u16{0});
-  const u16 command_bits = decode | reg::kCommandMaster | reg::kCommandIntxDisable;
-
-  put(reg::kVendor, 2, spec.vendor, 0);
-  put(reg::kDevice, 2, spec.device, 0);
-  put(reg::kCommand, 2, decode, command_bits);  // firmware has placed the BARs and switched decoding on
-  put(reg::kRevision, 1, spec.revision, 0);
-  put(reg::kClass, 1, spec.class_code & 0xff, 0);
-  put(reg::kClass + 1, 2, spec.class_code >> 8 & 0xffff, 0);
-  put(reg::kCacheLine, 1, 0, 0xff);
-  put(reg::kSubsystemVendor, 2, spec.subsystem_vendor, 0);
-  put(reg::kSubsystem, 2, spec.subsystem_device, 0);
-  put(reg::kInterruptLine, 1, placement.irq & 0xff, 0xff);
-  put(reg::kInterruptPin, 1, spec.interrupt_pin, 0);
-  add_bars(spec, placement);
-  if (spec.msi) add_msi(*spec.msi);
-  for (const CapabilitySpec& cap : spec.capabilities) {
-    const u32 body = link(cap.id, static_cast<u32>(cap.bytes.size())) + 2;
-    for (u32 i = 0; i < cap.bytes.size(); ++i) {
-      put(body + i, 1, cap.bytes[i], i < cap.writable.size() ? cap.writable[i] : 0);
-    }
-  }
+u32 behind_last(const std::vector<ConfigSpace::Capability>& list, u32 first) {
+  return list.empty() ? first : (list.back().start + list.back().length + 3) & ~u32{3};
 }
+
+}  // namespace
 
 u32 ConfigSpace::read(u32 offset, u32 width) const {
   IOMMUFD_ASSERT(offset % width == 0 && offset + width <= bytes_.size());
@@ -43,17 +24,51 @@ u32 ConfigSpace::read(u32 offset, u32 width) const {
 
 void ConfigSpace::write(u32 offset, u32 width, u32 value) {
   IOMMUFD_ASSERT(offset % width == 0 && offset + width <= bytes_.size());
+  const auto pm = find(reg::kCapPm);
+  const u32 state = pm ? read(*pm + reg::kPmControl, 1) : 0;
   for (u32 i = 0; i < width; ++i) {
+    const u8 byte = static_cast<u8>(value >> (8 * i));
     const u8 mask = writable_[offset + i];
-    bytes_[offset + i] = static_cast<u8>((bytes_[offset + i] & ~mask) | ((value >> (8 * i)) & mask));
+    const u8 kept = bytes_[offset + i] & static_cast<u8>(~(mask | (clearing_[offset + i] & byte)));
+    bytes_[offset + i] = static_cast<u8>(kept | (byte & mask));
   }
+  if (pm) {
+    const u32 now = read(*pm + reg::kPmControl, 1) & reg::kPmState;
+    if (now != reg::kPmD0 && now != reg::kPmD3hot) show(*pm + reg::kPmControl, 1, state);
+  }
+  if (const auto pcie = find(reg::kCapPcie)) absorb_reset_bit(*pcie + reg::kPcieDeviceControl, 2, reg::kPcieControlFlr);
+  if (const auto af = find(reg::kCapAf)) absorb_reset_bit(*af + reg::kAfControl, 1, reg::kAfControlFlr);
 }
 
-std::optional<u32> ConfigSpace::msi() const {
+void ConfigSpace::show(u32 offset, u32 width, u32 value) {
+  for (u32 i = 0; i < width; ++i) bytes_[offset + i] = static_cast<u8>(value >> (8 * i));
+}
+
+void ConfigSpace::absorb_reset_bit(u32 offset, u32 width, u32 bit) {
+  const u32 value = read(offset, width);
+  if ((value & bit) == 0) return;
+  reset_requested_ = true;
+  show(offset, width, value & ~bit);
+}
+
+std::optional<u32> ConfigSpace::find(u8 id) const {
   for (const Capability& cap : capabilities_) {
-    if (cap.id == reg::kCapMsi) return cap.start;
+    if (cap.id == id) return cap.start;
   }
   return std::nullopt;
+}
+
+PowerState ConfigSpace::power() const {
+  const auto pm = find(reg::kCapPm);
+  const bool off = pm && (read(*pm + reg::kPmControl, 2) & reg::kPmState) == reg::kPmD3hot;
+  return off ? PowerState::kD3hot : PowerState::kD0;
+}
+
+void ConfigSpace::set_power(PowerState state) {
+  const auto pm = find(reg::kCapPm);
+  if (!pm) return;
+  const u32 rest = read(*pm + reg::kPmControl, 2) & ~u32{reg::kPmState};
+  show(*pm + reg::kPmControl, 2, rest | (state == PowerState::kD3hot ? reg::kPmD3hot : reg::kPmD0));
 }
 
 void ConfigSpace::set_line(Level level) {
@@ -61,51 +76,47 @@ void ConfigSpace::set_line(Level level) {
   bytes_[reg::kStatus] = static_cast<u8>(rest | (level == Level::kHigh ? reg::kStatusInterrupt : 0));
 }
 
-void ConfigSpace::put(u32 offset, u32 width, u32 value, u32 writable) {
+void ConfigSpace::put(u32 offset, u32 width, u32 value, Masks masks) {
+  IOMMUFD_ASSERT(offset + width <= bytes_.size());
   for (u32 i = 0; i < width; ++i) {
-    bytes_[offset + i] = static_cast<u8>(value >> (8 * i));
-    writable_[offset + i] = static_cast<u8>(writable >> (8 * i));
+    bytes_[offset + i] = initial_[offset + i] = static_cast<u8>(value >> (8 * i));
+    writable_[offset + i] = static_cast<u8>(masks.writable >> (8 * i));
+    clearing_[offset + i] = static_cast<u8>(masks.clearing >> (8 * i));
   }
 }
 
-void ConfigSpace::add_bars(const FunctionSpec& spec, const Placement& placement) {
-  for (u32 i = 0; i < kBarCount; ++i) {
-    const BarSpec& bar = spec.bars[i];
-    if (bar.kind == BarKind::kNone) continue;
-    const u32 slot = reg::kBar0 + 4 * i;
-    const u64 base = placement.bar_base[i];
-    const u64 address_bits = ~(bar.size - 1);
-    const u32 prefetch = bar.prefetch == Prefetch::kYes ? reg::kBarPrefetch : 0;
-    if (bar.kind == BarKind::kIo) {
-      put(slot, 4, static_cast<u32>(base) | reg::kBarIo, static_cast<u32>(address_bits));
-    } else if (bar.kind == BarKind::kMemory32) {
-      put(slot, 4, static_cast<u32>(base) | prefetch, static_cast<u32>(address_bits));
-    } else {
-      IOMMUFD_ASSERT(i + 1 < kBarCount && spec.bars[i + 1].kind == BarKind::kNone);
-      put(slot, 4, static_cast<u32>(base) | prefetch | reg::kBarMemory64, static_cast<u32>(address_bits));
-      put(slot + 4, 4, static_cast<u32>(base >> 32), static_cast<u32>(address_bits >> 32));
-    }
-  }
-}
-
-void ConfigSpace::add_msi(const MsiSpec& msi) {
-  const u32 start = link(reg::kCapMsi, reg::kMsiSize64 - 2);
-  put(start + reg::kMsiFlags, 2, reg::kMsi64 | msi.vectors_lg2 << reg::kMsiCapableShift,
-      reg::kMsiEnable | reg::kMsiEnabledMask);
-  put(start + reg::kMsiAddressLow, 4, 0, ~u32{3});
-  put(start + reg::kMsiAddressHigh, 4, 0, ~u32{0});
-  put(start + reg::kMsiData64, 2, 0, 0xffff);
-}
-
-u32 ConfigSpace::link(u8 id, u32 body) {
-  const u32 start =
-      capabilities_.empty() ? reg::kCapStart : (capabilities_.back().start + capabilities_.back().length + 3) & ~u32{3};
-  IOMMUFD_ASSERT(start + 2 + body <= bytes_.size());
-  put(capabilities_.empty() ? reg::kCapPointer : capabilities_.back().start + 1, 1, start, 0);
-  put(reg::kStatus, 2, reg::kStatusCapList, 0);
-  put(start, 1, id, 0);
-  capabilities_.push_back({id, start, 2 + body});
+u32 ConfigSpace::link(u8 id, u32 length, u32 at) {
+  const u32 start = at != 0 ? at : behind_last(capabilities_, reg::kCapStart);
+  IOMMUFD_ASSERT(start + length <= reg::kConfigSize);
+  put(capabilities_.empty() ? reg::kCapPointer : capabilities_.back().start + 1, 1, start);
+  put(reg::kStatus, 2, reg::kStatusCapList);
+  put(start, 1, id);
+  capabilities_.push_back({id, start, length});
   return start;
+}
+
+u32 ConfigSpace::link_extended(u16 id, u8 version, u32 length, u32 at) {
+  const u32 start = at != 0 ? at : behind_last(extended_, reg::kExtendedStart);
+  IOMMUFD_ASSERT(start + length <= bytes_.size() && (extended_.empty() == (start == reg::kExtendedStart)));
+  if (!extended_.empty()) {
+    const u32 last = extended_.back().start;
+    put(last, 4, read(last, 4) | start << 20);
+  }
+  put(start, 4, u32{id} | u32{version} << 16);
+  extended_.push_back({id, start, length});
+  return start;
+}
+
+void write_hardware(ConfigSpace& config, u32 offset, std::span<const std::byte> in) {
+  while (!in.empty()) {
+    u32 width = 4;
+    while (offset % width != 0 || in.size() < width) width /= 2;
+    u32 value = 0;
+    for (u32 i = 0; i < width; ++i) value |= std::to_integer<u32>(in[i]) << (8 * i);
+    config.write(offset, width, value);
+    offset += width;
+    in = in.subspan(width);
+  }
 }
 
 }  // namespace iommufd::pci

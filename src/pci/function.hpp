@@ -3,8 +3,9 @@
 // its config space: the hardware's (what the sysfs file `config` shows) and, while VFIO has the function open, the
 // virtualised one of a VFIO client.
 //
-// Invariants: the DmaPort's bus mastering follows bit 2 of the hardware's command register; a message reaches the sink
-// only while MSI is enabled in the hardware's config space and bus mastering is on.
+// Invariants: the DmaPort's bus mastering follows bit 2 of the hardware's command register while the function is in D0, and is
+// off in D3hot; a message reaches the sink only while MSI or MSI-X is enabled in the hardware's config space, bus mastering is
+// on and its vector is not masked. BARs answer while decoding is on, in D0.
 //
 // Lock order: mu_ (kPci) guards config space and may be held while the DmaPort's bus mastering is switched and while
 // the InterruptSink is told (kIrq). The model is always called without it.
@@ -23,6 +24,7 @@
 #include "pci/config_space.hpp"
 #include "pci/device_model.hpp"
 #include "pci/function_spec.hpp"
+#include "pci/message_masks.hpp"
 #include "pci/virtual_config.hpp"
 
 namespace iommufd::pci {
@@ -40,27 +42,35 @@ class Function final : private InterruptPort {
   void connect(InterruptSink& sink) { sink_.store(&sink, std::memory_order_release); }
 
   // --- what a VFIO driver does with the function ---
-  // First open: bus mastering off, decoding on, reset, INTx enabled at the function, shadow built (vfio-device 5).
+  // First open: D0, bus mastering off, decoding on, reset, INTx enabled at the function, shadow built (vfio-device 5).
   void enable() IOMMUFD_EXCLUDES(mu_);
   // Close: bus mastering off, config space as it was at enable(), reset (vfio-device 19). Interrupts are torn down
   // between the two halves: no DMA that was started before touches memory once finish_disable() returns.
   void begin_disable() IOMMUFD_EXCLUDES(mu_);
   void finish_disable() IOMMUFD_EXCLUDES(mu_);
-  // Function reset; config space keeps its state. Pre: resettable().
-  void reset();
+  // Function reset, in D0; config space keeps its state otherwise. Pre: resettable(), or it comes from above.
+  void reset() IOMMUFD_EXCLUDES(mu_);
 
-  // The virtualised config space; [offset, offset + size) is inside it. Pre: enabled.
+  // The virtualised config space; [offset, offset + size) is inside it. Pre: enabled. A write may reset the function, or change
+  // its power state: what comes back from a D3hot that keeps nothing has its config space restored.
   void config_read(u32 offset, std::span<std::byte> out) IOMMUFD_EXCLUDES(mu_);
   void config_write(u32 offset, std::span<const std::byte> in) IOMMUFD_EXCLUDES(mu_);
 
   // Access through a BAR, split into naturally aligned operations. [offset, offset + size) is inside the BAR.
-  // Errors: kIo when decoding is off (vfio-device 9).
+  // The table of MSI-X reads all ones, and writes to it are dropped (vfio-device 9). Errors: kIo when decoding is off, or the
+  // function is in D3hot.
   Result<void> bar_read(u32 bar, u64 offset, std::span<std::byte> out);
   Result<void> bar_write(u32 bar, u64 offset, std::span<const std::byte> in);
+  // The expansion ROM; past its images, all ones. [offset, offset + size) is inside its BAR. Errors: as of a BAR.
+  Result<void> rom_read(u64 offset, std::span<std::byte> out) const;
 
   // Messages: the host side of MSI set-up. 2^vectors_lg2 vectors, MSI enabled in hardware.
   void enable_msi(unsigned vectors_lg2) IOMMUFD_EXCLUDES(mu_);
   void disable_msi() IOMMUFD_EXCLUDES(mu_);
+  // The same of MSI-X: all vectors are masked then. A message that was pending is sent when its vector is unmasked.
+  void enable_msix() IOMMUFD_EXCLUDES(mu_);
+  void disable_msix() IOMMUFD_EXCLUDES(mu_);
+  void mask_msix(u32 vector, Masked masked);
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
   [[nodiscard]] DeviceModel& model() { return *model_; }
@@ -73,7 +83,11 @@ class Function final : private InterruptPort {
   [[nodiscard]] u32 config_size() const { return config_size_; }
   [[nodiscard]] bool resettable() const { return spec_.reset == ResetKind::kFunction; }
   // Nothing above a root bus can reset it.
-  [[nodiscard]] bool on_root_bus() const { return placement_.bdf.bus == 0; }
+  [[nodiscard]] bool on_root_bus() const { return !placement_.below_bridge; }
+  // Length of the images in the expansion ROM; 0: there are none.
+  [[nodiscard]] u64 rom_image_size() const { return rom_image_size_; }
+  // Does [offset, offset + size) of a BAR touch the table of MSI-X?
+  [[nodiscard]] bool touches_msix_table(u32 bar, u64 offset, u64 size) const;
 
   // --- what sysfs shows of it ---
   // The hardware's config space, all of it (an unprivileged reader sees the first 64 bytes).
@@ -86,16 +100,30 @@ class Function final : private InterruptPort {
   [[nodiscard]] std::array<Resource, kResourceCount> sysfs_resources() const;
 
  private:
-  bool message_signalled() const override { return msi_enabled_.load(std::memory_order_acquire); }
+  enum class Messages : u8 { kOff, kMsi, kMsix };
+
+  bool message_signalled() const override { return messages_.load(std::memory_order_acquire) != Messages::kOff; }
   void send_message(u32 vector) override;
   void set_line(Level level) override;
 
   // After any write to the hardware's config space.
   void follow_hardware() IOMMUFD_REQUIRES(mu_);
   void set_command(u16 command) IOMMUFD_REQUIRES(mu_);
-  [[nodiscard]] bool decodes(u32 bar) const;
-  // Width of the next operation of a BAR access.
-  [[nodiscard]] u32 operation(u32 bar, u64 offset, std::size_t left) const;
+  void follow_messages() IOMMUFD_REQUIRES(mu_);
+  void set_msix_control(u16 control) IOMMUFD_REQUIRES(mu_);
+  // Registers that hardware keeps up by itself.
+  void show_live_registers() IOMMUFD_REQUIRES(mu_);
+  void deliver(u32 vector);
+  [[nodiscard]] Result<void> check_decoding(u16 bit) const;
+  [[nodiscard]] u16 decoding_bit(u32 bar) const;
+  // The next operation of a BAR access: who answers, and its width.
+  enum class Target : u8 { kModel, kTable, kPending };
+  struct Operation {
+    Target target;
+    u32 width;
+  };
+  [[nodiscard]] Operation operation(u32 bar, u64 offset, std::size_t left) const;
+  [[nodiscard]] u64 pending_bits(u64 offset, u32 width) const;
 
   const Placement placement_;
   const FunctionSpec spec_;
@@ -103,16 +131,19 @@ class Function final : private InterruptPort {
   std::atomic<InterruptSink*> sink_{nullptr};
 
   // Copies of what hardware_ holds, for paths that may not take mu_: BAR accesses and interrupts.
-  std::atomic<u16> command_{0};
-  std::atomic<bool> msi_enabled_{false};
+  std::atomic<u16> decoding_{0};         // the decoding bits of the command register; none in D3hot
+  std::atomic<bool> bus_master_{false};  // never in D3hot
+  std::atomic<Messages> messages_{Messages::kOff};
   std::atomic<u32> msi_vectors_{1};
   std::atomic<Level> line_{Level::kLow};
+  MessageMasks msi_masks_, msix_masks_;
 
   Mutex mu_{LockRank::kPci};
   ConfigSpace hardware_ IOMMUFD_GUARDED_BY(mu_);
   std::optional<ConfigSpace> saved_ IOMMUFD_GUARDED_BY(mu_);      // at enable(), for finish_disable()
   std::optional<VirtualConfig> virtual_ IOMMUFD_GUARDED_BY(mu_);  // while enabled
   const u32 config_size_;
+  const u64 rom_image_size_;
 
   std::unique_ptr<DeviceModel> model_;  // last: it uses all of the above
 };

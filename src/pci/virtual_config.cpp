@@ -12,24 +12,21 @@ constexpr u32 kRaw = ~u32{0};
 constexpr u32 kAll = ~u32{0};
 constexpr u32 kNone = 0;
 
+// Does a write of `width` bytes at `offset` touch a register?
+bool touches(u32 offset, u32 width, u32 start, u32 size) { return offset < start + size && offset + width > start; }
+
 }  // namespace
 
 VirtualConfig::VirtualConfig(const ConfigSpace& hw, const FunctionSpec& spec)
     : bars_(spec.bars),
+      rom_size_(rom_bar_size(spec)),
       shadow_(hw.bytes()),
       virtual_(hw.size(), 0x00),
       writable_(hw.size(), 0xff),
       owner_(hw.size(), kRaw) {
   add_header_rules();
-  u32 pointer = reg::kCapPointer;
-  shadow_[pointer] = 0;
-  for (const ConfigSpace::Capability& cap : hw.capabilities()) {
-    if (!add_capability_rules(cap)) continue;  // hidden: nobody points at it
-    std::fill_n(owner_.begin() + cap.start, cap.length, cap.start);
-    shadow_[pointer] = static_cast<u8>(cap.start);
-    pointer = cap.start + 1;
-    shadow_[pointer] = 0;
-  }
+  add_capabilities(hw);
+  if (hw.size() > reg::kConfigSize) add_extended_capabilities(hw);
   fix_bars();
 }
 
@@ -58,24 +55,6 @@ void VirtualConfig::add_header_rules() {
   rule(reg::kInterruptPin, 1, kAll, kNone);
 }
 
-// False: a capability that clients must not see.
-bool VirtualConfig::add_capability_rules(const ConfigSpace::Capability& cap) {
-  if (cap.id == reg::kCapMsi) {
-    msi_ = cap.start;
-    for (u32 i = 0; i < cap.length; ++i) rule(cap.start + i, 1, kNone, kNone);
-    rule(cap.start + reg::kMsiFlags, 1, kAll, kAll);  // the upper byte is reserved
-    rule(cap.start + reg::kMsiAddressLow, 4, kAll, kAll);
-    rule(cap.start + reg::kMsiAddressHigh, 4, kAll, kAll);
-    rule(cap.start + reg::kMsiData64, 2, kAll, kAll);
-  } else if (cap.id == reg::kCapVendorSpecific) {
-    rule(cap.start, 1, kNone, kNone);  // the rest is the device's own: raw
-  } else {
-    return false;
-  }
-  rule(cap.start + 1, 1, kAll, kNone);
-  return true;
-}
-
 // Size of the next access: aligned, inside one dword, inside one owner.
 u32 VirtualConfig::chunk(u32 offset, std::size_t left) const {
   for (u32 width = 4; width > 1; width /= 2) {
@@ -96,15 +75,17 @@ void VirtualConfig::read(const ConfigSpace& hw, u32 offset, std::span<std::byte>
   }
 }
 
-void VirtualConfig::write(ConfigSpace& hw, u32 offset, std::span<const std::byte> in) {
+ConfigEffects VirtualConfig::write(ConfigSpace& hw, u32 offset, std::span<const std::byte> in) {
+  ConfigEffects effects;
   while (!in.empty()) {
     const u32 width = chunk(offset, in.size());
     u32 value = 0;
     for (u32 i = 0; i < width; ++i) value |= std::to_integer<u32>(in[i]) << (8 * i);
-    write_one(hw, offset, width, value);
+    write_one(hw, offset, width, value, effects);
     in = in.subspan(width);
     offset += width;
   }
+  return effects;
 }
 
 u32 VirtualConfig::read_one(const ConfigSpace& hw, u32 offset, u32 width) const {
@@ -113,7 +94,7 @@ u32 VirtualConfig::read_one(const ConfigSpace& hw, u32 offset, u32 width) const 
   return (hw.read(offset, width) & ~mask) | (shadow(offset, width) & mask);
 }
 
-void VirtualConfig::write_one(ConfigSpace& hw, u32 offset, u32 width, u32 value) {
+void VirtualConfig::write_one(ConfigSpace& hw, u32 offset, u32 width, u32 value, ConfigEffects& effects) {
   u32 is_virtual = 0;
   u32 writable = 0;
   for (u32 i = 0; i < width; ++i) {
@@ -122,15 +103,29 @@ void VirtualConfig::write_one(ConfigSpace& hw, u32 offset, u32 width, u32 value)
   }
   const u32 to_shadow = writable & is_virtual;
   const u32 to_hardware = writable & ~is_virtual;
+  const u32 pcie_control = pcie_ ? shadow(*pcie_ + reg::kPcieDeviceControl, 2) : 0;
   set_shadow(offset, width, (shadow(offset, width) & ~to_shadow) | (value & to_shadow));
   if (to_hardware != 0) hw.write(offset, width, (hw.read(offset, width) & ~to_hardware) | (value & to_hardware));
 
-  if (offset >= reg::kBar0 && offset < reg::kCis) fix_bars();
-  if (offset >= reg::kRom && offset < reg::kRom + 4) fix_bars();
-  if (msi_ && offset <= *msi_ + reg::kMsiFlags && offset + width > *msi_ + reg::kMsiFlags) fix_msi_flags(hw);
+  const auto in = [&](const std::optional<u32>& cap, u32 reg, u32 size) {
+    return cap && touches(offset, width, *cap + reg, size);
+  };
+  if (touches(offset, width, reg::kBar0, reg::kCis - reg::kBar0) || touches(offset, width, reg::kRom, 4)) fix_bars();
+  if (in(msi_, reg::kMsiFlags, 1)) fix_msi_flags(hw);
+  if (in(pcie_, reg::kPcieDeviceControl, 2)) fix_pcie_control(hw, pcie_control, effects);
+  if (in(pm_, reg::kPmControl, 1)) {
+    const u32 state = value >> (8 * (*pm_ + reg::kPmControl - offset)) & reg::kPmState;
+    if (state == reg::kPmD0) effects.power = PowerState::kD0;
+    if (state == reg::kPmD3hot) effects.power = PowerState::kD3hot;
+  }
+  if (in(af_, reg::kAfControl, 1)) {
+    const u32 control = shadow(*af_ + reg::kAfControl, 1);
+    effects.reset |= (control & reg::kAfControlFlr) != 0 && (hw.read(*af_ + reg::kAfCap, 1) & reg::kAfFlr) != 0;
+    set_shadow(*af_ + reg::kAfControl, 1, control & ~u32{reg::kAfControlFlr});
+  }
 }
 
-// Address bits below the size read 0, flag bits stay; a BAR that does not exist reads 0. No function has a ROM yet.
+// Address bits below the size read 0, flag bits stay; a BAR that does not exist reads 0.
 void VirtualConfig::fix_bars() {
   for (u32 i = 0; i < kBarCount; ++i) {
     const BarSpec& bar = bars_[i];
@@ -148,7 +143,8 @@ void VirtualConfig::fix_bars() {
     }
     set_shadow(slot, 4, (shadow(slot, 4) & mask) | flags);
   }
-  set_shadow(reg::kRom, 4, 0);
+  const u32 rom_bits = rom_size_ != 0 ? ~static_cast<u32>(rom_size_ - 1) | reg::kRomEnable : 0;
+  set_shadow(reg::kRom, 4, shadow(reg::kRom, 4) & rom_bits);
 }
 
 // MSI is set up by SET_IRQS, not here: Enable sticks only then, and no more vectors than were set up.
@@ -162,6 +158,23 @@ void VirtualConfig::fix_msi_flags(ConfigSpace& hw) {
   }
   set_shadow(at, 2, flags);
   hw.write(at, 2, flags);
+}
+
+// The function reset bit starts one and reads 0. Read requests are as the client says, but no smaller than the payload that
+// the function has; the payload that the client sets is nobody's.
+void VirtualConfig::fix_pcie_control(ConfigSpace& hw, u32 before, ConfigEffects& effects) {
+  const u32 at = *pcie_ + reg::kPcieDeviceControl;
+  const u32 control = shadow(at, 2);
+  if ((control & reg::kPcieControlFlr) != 0) {
+    set_shadow(at, 2, control & ~u32{reg::kPcieControlFlr});
+    effects.reset |= (hw.read(*pcie_ + reg::kPcieDeviceCap, 4) & reg::kPcieFlr) != 0;
+  }
+  if (((control ^ before) & reg::kPcieControlReadRequest) == 0) return;
+  const u32 held = hw.read(at, 2);
+  const u32 payload = (held & reg::kPcieControlPayload) >> reg::kPcieControlPayloadShift;
+  const u32 asked = (control & reg::kPcieControlReadRequest) >> reg::kPcieControlReadRequestShift;
+  const u32 request = std::max(asked, payload) << reg::kPcieControlReadRequestShift;
+  hw.write(at, 2, (held & ~u32{reg::kPcieControlReadRequest}) | request);
 }
 
 Intx VirtualConfig::intx() const {

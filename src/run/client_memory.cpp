@@ -144,6 +144,20 @@ Result<std::size_t> ClientMemory::write_some(UserVa to, std::span<const std::byt
   });
 }
 
+bool ClientMemory::holds_nothing() {
+  const MutexLock lock(mu_);
+  return ranges_.empty();
+}
+
+// What is held moves piece by piece, each in its own way.
+Result<std::size_t> ClientMemory::read_pieces(std::span<const mem::ReadPiece> pieces) {
+  return holds_nothing() ? process_->read_pieces(pieces) : AddressSpace::read_pieces(pieces);
+}
+
+Result<std::size_t> ClientMemory::write_pieces(std::span<const mem::WritePiece> pieces) {
+  return holds_nothing() ? process_->write_pieces(pieces) : AddressSpace::write_pieces(pieces);
+}
+
 std::byte* ClientMemory::direct(UserVa va) {
   const Piece piece = piece_at(va.raw(), 1);
   return piece.held ? piece.held->direct(va.raw()) : nullptr;

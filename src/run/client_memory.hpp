@@ -29,6 +29,8 @@ class ClientMemory final : public mem::AddressSpace {
 
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
+  Result<std::size_t> read_pieces(std::span<const mem::ReadPiece> pieces) override IOMMUFD_EXCLUDES(mu_);
+  Result<std::size_t> write_pieces(std::span<const mem::WritePiece> pieces) override IOMMUFD_EXCLUDES(mu_);
   // Private memory that --pin=real holds has keys of its own for each pin: whether the page at an address is still the one
   // that an earlier pin holds cannot be known.
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override
@@ -59,6 +61,7 @@ class ClientMemory final : public mem::AddressSpace {
   };
 
   Piece piece_at(u64 va, u64 size) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool holds_nothing() IOMMUFD_EXCLUDES(mu_);
   void hold(u64 start, u64 end, std::shared_ptr<Held> held) IOMMUFD_EXCLUDES(mu_);
   void hold_file(CallScope& call, const Vma& vma, u64 start, u64 end, Access access);
   // The key space of what is held now; nothing when it cannot be held.

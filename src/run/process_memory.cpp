@@ -25,6 +25,19 @@ constexpr std::size_t kIovMax = 1024;
 
 iovec remote_iov(u64 at, std::size_t size) { return {std::bit_cast<void*>(at), size}; }
 
+// `copy` moves one piece by a file; the sum of what was moved, or what the first one returned.
+template <class Piece, class Copy>
+ssize_t file_copy(std::span<const Piece> pieces, Copy&& copy) {
+  ssize_t done = 0;
+  for (const Piece& piece : pieces) {
+    const ssize_t n = copy(piece);
+    if (n <= 0) return done == 0 ? n : done;
+    done += n;
+    if (static_cast<std::size_t>(n) != piece.bytes.size()) break;
+  }
+  return done;
+}
+
 }  // namespace
 
 Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory) {
@@ -53,18 +66,41 @@ void ProcessMemory::remove_user(pid_t tgid) {
   std::erase_if(users_, [&](const User& u) { return u.tgid == tgid; });
 }
 
-Result<std::size_t> ProcessMemory::read_some(UserVa from, std::span<std::byte> buf) {
+const CallScope* ProcessMemory::current_call() const {
   const CallScope* call = CallScope::current();
-  if (call != nullptr && call->memory() == this) return call->read(from.raw(), buf);
-  return from_outside([&](pid_t pid) { return remote_read(pid, from.raw(), buf); },
-                      [&] { return ::pread(mem_.get(), buf.data(), buf.size(), static_cast<off_t>(from.raw())); });
+  return call != nullptr && call->memory() == this ? call : nullptr;
+}
+
+Result<std::size_t> ProcessMemory::read_some(UserVa from, std::span<std::byte> buf) {
+  if (const CallScope* call = current_call()) return call->read(from.raw(), buf);
+  const mem::ReadPiece piece{from, buf};
+  return read_pieces({&piece, 1});
 }
 
 Result<std::size_t> ProcessMemory::write_some(UserVa to, std::span<const std::byte> buf) {
-  const CallScope* call = CallScope::current();
-  if (call != nullptr && call->memory() == this) return call->write(to.raw(), buf);
-  return from_outside([&](pid_t pid) { return remote_write(pid, to.raw(), buf); },
-                      [&] { return ::pwrite(mem_.get(), buf.data(), buf.size(), static_cast<off_t>(to.raw())); });
+  if (const CallScope* call = current_call()) return call->write(to.raw(), buf);
+  const mem::WritePiece piece{to, buf};
+  return write_pieces({&piece, 1});
+}
+
+Result<std::size_t> ProcessMemory::read_pieces(std::span<const mem::ReadPiece> pieces) {
+  if (current_call() != nullptr) return AddressSpace::read_pieces(pieces);
+  return from_outside([&](pid_t pid) { return remote_read(pid, pieces); },
+                      [&] {
+                        return file_copy(pieces, [this](const mem::ReadPiece& p) {
+                          return ::pread(mem_.get(), p.bytes.data(), p.bytes.size(), static_cast<off_t>(p.at.raw()));
+                        });
+                      });
+}
+
+Result<std::size_t> ProcessMemory::write_pieces(std::span<const mem::WritePiece> pieces) {
+  if (current_call() != nullptr) return AddressSpace::write_pieces(pieces);
+  return from_outside([&](pid_t pid) { return remote_write(pid, pieces); },
+                      [&] {
+                        return file_copy(pieces, [this](const mem::WritePiece& p) {
+                          return ::pwrite(mem_.get(), p.bytes.data(), p.bytes.size(), static_cast<off_t>(p.at.raw()));
+                        });
+                      });
 }
 
 template <class ByNumber, class ByFile>

@@ -25,6 +25,7 @@
 #include "base/fd.hpp"
 #include "base/sync.hpp"
 #include "mem/address_space.hpp"
+#include "run/call_scope.hpp"
 #include "run/options.hpp"
 #include "run/pin_ring.hpp"
 #include "run/vma.hpp"
@@ -41,6 +42,8 @@ class ProcessMemory final : public mem::AddressSpace {
 
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
+  Result<std::size_t> read_pieces(std::span<const mem::ReadPiece> pieces) override IOMMUFD_EXCLUDES(users_mu_);
+  Result<std::size_t> write_pieces(std::span<const mem::WritePiece> pieces) override IOMMUFD_EXCLUDES(users_mu_);
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override;
   std::byte* direct(UserVa) override { return nullptr; }
 
@@ -67,8 +70,11 @@ class ProcessMemory final : public mem::AddressSpace {
     std::shared_ptr<const Fd> pidfd;
   };
   ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory);
+  // `by_number` copies by the number of a process that uses this memory, `by_file` when there is none.
   template <class ByNumber, class ByFile>
   Result<std::size_t> from_outside(ByNumber&& by_number, ByFile&& by_file) IOMMUFD_EXCLUDES(users_mu_);
+  // The call that this thread handles, when it is one of this memory.
+  [[nodiscard]] const CallScope* current_call() const;
   Result<void> touch(u64 start, u64 end, u64 page_size);
   Result<void> populate_part(const Vma& vma, u64 start, u64 end, Access access);
 

@@ -10,6 +10,7 @@
 
 #include "base/result.hpp"
 #include "base/types.hpp"
+#include "mem/address_space.hpp"
 
 namespace iommufd::run {
 
@@ -17,5 +18,8 @@ namespace iommufd::run {
 // memory any more; kPerm.
 Result<std::size_t> remote_read(pid_t pid, u64 at, std::span<std::byte> buf);
 Result<std::size_t> remote_write(pid_t pid, u64 at, std::span<const std::byte> buf);
+// Pieces that follow each other; one system call for up to 64 of them.
+Result<std::size_t> remote_read(pid_t pid, std::span<const mem::ReadPiece> pieces);
+Result<std::size_t> remote_write(pid_t pid, std::span<const mem::WritePiece> pieces);
 
 }  // namespace iommufd::run

@@ -231,6 +231,7 @@ Result<void> DeviceFile::Busy::read(const Window& window, std::span<std::byte> o
   if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {
     return reject(Errno::kIo, {"power", 0, "the device is in low power", "vfio-device 9"});
   }
+  if (window.region == kRomRegion) return file_->function().rom_read(window.offset, out);
   return file_->function().bar_read(window.region, window.offset, out);
 }
 

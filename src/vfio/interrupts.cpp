@@ -27,8 +27,8 @@ IrqInfo Interrupts::info(IrqIndex index) const {
     case IrqIndex::kIntx:
       return {.count = spec.interrupt_pin != 0 ? 1U : 0U, .maskable = true, .automasked = true, .resizable = true};
     case IrqIndex::kMsi: return {.count = spec.msi ? 1U << spec.msi->vectors_lg2 : 0U};
-    case IrqIndex::kMsix:
-    case IrqIndex::kErr: return {};
+    case IrqIndex::kMsix: return {.count = spec.msix ? spec.msix->vectors : 0U, .resizable = spec.msix.has_value()};
+    case IrqIndex::kErr: return {.count = spec.pcie ? 1U : 0U};
     case IrqIndex::kReq: return {.count = 1};
   }
   return {};
@@ -44,13 +44,15 @@ Result<void> Interrupts::set(IrqRequest request) {
       if (request.action == IrqAction::kUnmask) return unmask_intx(request);
       break;
     case IrqIndex::kMsi:
-      if (trigger) return trigger_msi(request);
-      break;
-    case IrqIndex::kReq:
-      if (trigger) return trigger_request(request);
+      if (trigger) return trigger_messages(Mode::kMsi, request);
       break;
     case IrqIndex::kMsix:
-    case IrqIndex::kErr: break;
+      if (trigger) return trigger_messages(Mode::kMsix, request);
+      break;
+    case IrqIndex::kErr:
+    case IrqIndex::kReq:
+      if (trigger) return trigger_single(request);
+      break;
   }
   return reject(Errno::kNoTty, {"index", raw(request.index), "has no handler for this action", "vfio-device 13"});
 }
@@ -59,12 +61,14 @@ void Interrupts::teardown() {
   const MutexLock gate(gate_);
   switch (mode()) {
     case Mode::kIntx: disable_intx(); break;
-    case Mode::kMsi: disable_msi(); break;
+    case Mode::kMsi:
+    case Mode::kMsix: disable_messages(); break;
     case Mode::kNone: break;
   }
-  Trigger dropped;
+  Trigger dropped, dropped_error;
   const MutexLock lock(mu_);
   std::swap(dropped, request_);
+  std::swap(dropped_error, error_);
   intx_state_ = pci::Intx::kEnabled;
 }
 
@@ -76,7 +80,7 @@ void Interrupts::line(pci::Level level) {
 
 void Interrupts::message(u32 vector) {
   const MutexLock lock(mu_);
-  if (mode_ == Mode::kMsi && vector < msi_.size() && msi_[vector]) msi_[vector]->signal();
+  if (vector < vectors_.size() && vectors_[vector]) vectors_[vector]->signal();
 }
 
 void Interrupts::intx(pci::Intx state) {
@@ -130,7 +134,8 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
     disable_intx();
     return {};
   }
-  if (now == Mode::kMsi) return bad("index", raw(request.index), "another kind of interrupt is enabled");
+  if (now != Mode::kNone && now != Mode::kIntx)
+    return bad("index", raw(request.index), "another kind of interrupt is enabled");
   if (request.start != 0 || request.count != 1) return bad("count", request.count, "INTx takes start 0, count 1");
 
   if (request.data == IrqData::kEventfd) {
@@ -154,33 +159,34 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
   return {};
 }
 
-Result<void> Interrupts::trigger_msi(IrqRequest& request) {
+Result<void> Interrupts::trigger_messages(Mode kind, IrqRequest& request) {
   const Mode now = mode();
-  if (now == Mode::kMsi && request.count == 0 && request.data == IrqData::kNone) {
-    disable_msi();
+  if (now == kind && request.count == 0 && request.data == IrqData::kNone) {
+    disable_messages();
     return {};
   }
-  if (now == Mode::kIntx) return bad("index", raw(request.index), "another kind of interrupt is enabled");
+  if (now != kind && now != Mode::kNone)
+    return bad("index", raw(request.index), "another kind of interrupt is enabled");
 
   if (request.data == IrqData::kEventfd) {
-    if (now == Mode::kMsi) return set_msi_block(request);
-    IOMMUFD_TRY(enable_msi(request.start + request.count));
-    const Result<void> set = set_msi_block(request);
-    if (!set) disable_msi();
+    if (now == kind) return set_block(request);
+    IOMMUFD_TRY(enable_messages(kind, request.start + request.count));
+    const Result<void> set = set_block(request);
+    if (!set) disable_messages();
     return set;
   }
-  if (now != Mode::kMsi) return bad("index", raw(request.index), "MSI is not enabled");
+  if (now != kind) return bad("index", raw(request.index), "is not enabled");
   const MutexLock lock(mu_);
   for (u32 i = 0; i < request.count; ++i) {
     const u32 vector = request.start + i;
-    if (vector >= msi_.size() || !msi_[vector]) continue;
-    if (request.data == IrqData::kNone || request.bools[i] != 0) msi_[vector]->signal();
+    if (vector >= vectors_.size() || !vectors_[vector]) continue;
+    if (request.data == IrqData::kNone || request.bools[i] != 0) vectors_[vector]->signal();
   }
   return {};
 }
 
-// REQ has one eventfd that is armed or not, and no more state.
-Result<void> Interrupts::trigger_request(IrqRequest& request) {
+// ERR and REQ have one eventfd that is armed or not, and no more state.
+Result<void> Interrupts::trigger_single(IrqRequest& request) {
   if (request.data == IrqData::kBool && request.count == 0) return bad("count", 0, "must be 1");
   if (request.data == IrqData::kEventfd) {
     if (request.count == 0) return bad("count", 0, "must be 1");
@@ -189,68 +195,83 @@ Result<void> Interrupts::trigger_request(IrqRequest& request) {
     Trigger fresh;
     if (element.number >= 0) fresh = IOMMUFD_TRY(std::move(element.event));
     const MutexLock lock(mu_);
-    std::swap(request_, fresh);
+    std::swap(single_locked(request.index), fresh);
     return {};
   }
   Trigger dropped;
   const MutexLock lock(mu_);
+  Trigger& armed = single_locked(request.index);
   if (request.data == IrqData::kBool) {
-    if (request.bools[0] != 0 && request_) request_->signal();
+    if (request.bools[0] != 0 && armed) armed->signal();
     return {};
   }
-  if (!request_) return bad("index", raw(request.index), "no eventfd is armed");
+  if (!armed) return bad("index", raw(request.index), "no eventfd is armed");
   if (request.count == 0) {
-    std::swap(dropped, request_);
+    std::swap(dropped, armed);
   } else {
-    request_->signal();
+    armed->signal();
   }
   return {};
 }
 
 // The host's allocator is asked for `vectors`; it refuses an empty range with ERANGE.
-Result<void> Interrupts::enable_msi(u32 vectors) {
+Result<void> Interrupts::enable_messages(Mode kind, u32 vectors) {
   if (vectors == 0) return reject(Errno::kRange, {"count", 0, "no vector to allocate", "vfio-device 13"});
   {
     const MutexLock lock(mu_);
-    msi_.clear();
-    msi_.resize(vectors);
-    mode_ = Mode::kMsi;
+    vectors_.clear();
+    vectors_.resize(vectors);
+    mode_ = kind;
   }
-  function_.enable_msi(std::bit_width(vectors - 1));
+  if (kind == Mode::kMsix) {
+    function_.enable_msix();
+  } else {
+    function_.enable_msi(std::bit_width(vectors - 1));
+  }
   return {};
 }
 
-Result<void> Interrupts::set_msi_block(IrqRequest& request) {
+Result<void> Interrupts::set_block(IrqRequest& request) {
   for (u32 i = 0; i < request.count; ++i) {
-    const Result<void> set = set_msi_vector(request.start + i, request.eventfds[i]);
+    const Result<void> set = set_vector(request.start + i, request.eventfds[i]);
     if (set) continue;
-    for (u32 j = 0; j <= i; ++j) drop_msi_vector(request.start + j);
+    for (u32 j = 0; j <= i; ++j) drop_vector(request.start + j);
     return set;
   }
   return {};
 }
 
-// What was there is dropped first, also when the new one turns out to be bad.
-Result<void> Interrupts::set_msi_vector(u32 vector, IrqEventfd& element) {
-  drop_msi_vector(vector);
+// What was there is dropped first, also when the new one turns out to be bad. A vector of MSI-X that was not allocated is now.
+Result<void> Interrupts::set_vector(u32 vector, IrqEventfd& element) {
+  drop_vector(vector);
   if (element.number < 0) return {};
-  const MutexLock lock(mu_);
-  if (vector >= msi_.size()) return bad("start", vector, "MSI cannot grow: disable it first");
-  msi_[vector] = IOMMUFD_TRY(std::move(element.event));
+  const bool msix = mode() == Mode::kMsix;
+  {
+    const MutexLock lock(mu_);
+    if (vector >= vectors_.size() && !msix) return bad("start", vector, "MSI cannot grow: disable it first");
+    if (vector >= vectors_.size()) vectors_.resize(vector + 1);
+    vectors_[vector] = IOMMUFD_TRY(std::move(element.event));
+  }
+  if (msix) function_.mask_msix(vector, pci::Masked::kNo);
   return {};
 }
 
-void Interrupts::drop_msi_vector(u32 vector) {
+void Interrupts::drop_vector(u32 vector) {
+  if (mode() == Mode::kMsix) function_.mask_msix(vector, pci::Masked::kYes);
   Trigger dropped;
   const MutexLock lock(mu_);
-  if (vector < msi_.size()) std::swap(dropped, msi_[vector]);
+  if (vector < vectors_.size()) std::swap(dropped, vectors_[vector]);
 }
 
-void Interrupts::disable_msi() {
-  function_.disable_msi();
+void Interrupts::disable_messages() {
+  if (mode() == Mode::kMsix) {
+    function_.disable_msix();
+  } else {
+    function_.disable_msi();
+  }
   std::vector<Trigger> dropped;
   const MutexLock lock(mu_);
-  std::swap(dropped, msi_);
+  std::swap(dropped, vectors_);
   mode_ = Mode::kNone;
 }
 

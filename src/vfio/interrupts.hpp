@@ -29,7 +29,8 @@ class Interrupts final : public pci::InterruptSink {
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
-  // What GET_IRQ_INFO says. ERR has no interrupt on a conventional function.
+  // What GET_IRQ_INFO says. ERR has no interrupt on a conventional function. MSI-X can grow while it is enabled: the machine
+  // allocates its vectors one by one, as an x86 kernel does.
   [[nodiscard]] IrqInfo info(IrqIndex index) const;
 
   // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
@@ -42,20 +43,21 @@ class Interrupts final : public pci::InterruptSink {
   void intx(pci::Intx state) override IOMMUFD_EXCLUDES(mu_);
 
  private:
-  enum class Mode : u8 { kNone, kIntx, kMsi };
+  enum class Mode : u8 { kNone, kIntx, kMsi, kMsix };
   using Trigger = std::optional<Eventfd>;
 
   Result<void> mask_intx(const IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> unmask_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> watch_unmask(IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
   Result<void> trigger_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
-  Result<void> trigger_msi(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
-  Result<void> trigger_request(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
-  Result<void> enable_msi(u32 vectors) IOMMUFD_REQUIRES(gate_);
-  Result<void> set_msi_block(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
-  Result<void> set_msi_vector(u32 vector, IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
-  void drop_msi_vector(u32 vector) IOMMUFD_REQUIRES(gate_);
-  void disable_msi() IOMMUFD_REQUIRES(gate_);
+  // MSI and MSI-X; `kind` is the one that is asked for.
+  Result<void> trigger_messages(Mode kind, IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> trigger_single(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> enable_messages(Mode kind, u32 vectors) IOMMUFD_REQUIRES(gate_);
+  Result<void> set_block(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<void> set_vector(u32 vector, IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
+  void drop_vector(u32 vector) IOMMUFD_REQUIRES(gate_);
+  void disable_messages() IOMMUFD_REQUIRES(gate_);
   void disable_intx() IOMMUFD_REQUIRES(gate_);
 
   // Unmasks unless INTx is disabled in the command register; a line that is still high is delivered again.
@@ -64,6 +66,10 @@ class Interrupts final : public pci::InterruptSink {
   void deliver_intx_locked() IOMMUFD_REQUIRES(mu_);
   void signal_intx_locked() IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] Mode mode() IOMMUFD_EXCLUDES(mu_);
+  // The eventfd of ERR or REQ.
+  [[nodiscard]] Trigger& single_locked(IrqIndex index) IOMMUFD_REQUIRES(mu_) {
+    return index == IrqIndex::kErr ? error_ : request_;
+  }
 
   pci::Function& function_;
   EventWatcher& watcher_;
@@ -76,7 +82,8 @@ class Interrupts final : public pci::InterruptSink {
   pci::Intx intx_state_ IOMMUFD_GUARDED_BY(mu_) = pci::Intx::kEnabled;  // as the client's command register says
   bool intx_masked_ IOMMUFD_GUARDED_BY(mu_) = false;
   Trigger intx_ IOMMUFD_GUARDED_BY(mu_);
-  std::vector<Trigger> msi_ IOMMUFD_GUARDED_BY(mu_);  // one per allocated vector
+  std::vector<Trigger> vectors_ IOMMUFD_GUARDED_BY(mu_);  // of MSI or MSI-X, one per allocated vector
+  Trigger error_ IOMMUFD_GUARDED_BY(mu_);
   Trigger request_ IOMMUFD_GUARDED_BY(mu_);
 };
 

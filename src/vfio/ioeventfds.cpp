@@ -21,6 +21,9 @@ Result<void> Ioeventfds::set(IoeventfdRequest request) {
   if (request.offset > size || request.width > size - request.offset) {
     return bad("offset", request.offset, "must be inside the BAR");
   }
+  if (function_.touches_msix_table(request.bar, request.offset, request.width)) {
+    return bad("offset", request.offset, "must not be in the table of MSI-X");
+  }
   if (request.width == 8) return bad("flags", request.width, "8 bytes are not supported");
 
   const MutexLock lock(mu_);

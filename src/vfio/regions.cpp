@@ -32,6 +32,10 @@ Result<RegionInfo> region_info(const pci::Function& function, u32 index) {
     info.size = bar.size;
     info.readable = info.writable = bar.size != 0;
     info.mappable = bar.mappable == pci::Mappable::kYes;
+    info.msix_mappable = info.mappable && function.spec().msix && function.spec().msix->table_bar == index;
+  } else if (index == kRomRegion) {
+    info.readable = function.rom_image_size() != 0;
+    info.size = info.readable ? pci::rom_bar_size(function.spec()) : 0;
   } else if (index == kConfigRegion) {
     info.size = function.config_size();
     info.readable = info.writable = true;
@@ -51,14 +55,14 @@ Result<Window> locate(const pci::Function& function, u64 position, u64 count, Di
     }
     return window;
   }
-  if (window.region >= pci::kBarCount) {
-    if (window.region == kRomRegion && direction == Direction::kWrite) {
-      return bad("offset", position, "the ROM cannot be written", "vfio-device 9");
-    }
-    return bad("offset", position, "the region does not exist", "vfio-device 9");
-  }
-  const u64 size = function.spec().bars[window.region].size;
+  if (window.region == kVgaRegion) return bad("offset", position, "the region does not exist", "vfio-device 9");
+  const bool rom = window.region == kRomRegion;
+  if (rom && direction == Direction::kWrite)
+    return bad("offset", position, "the ROM cannot be written", "vfio-device 9");
+  const u64 size = rom ? pci::rom_bar_size(function.spec()) : function.spec().bars[window.region].size;
   if (window.offset >= size) return bad("offset", window.offset, "must be inside the BAR", "vfio-device 9");
+  if (rom && function.rom_image_size() == 0)
+    return reject(Errno::kNoMem, {"offset", position, "the expansion ROM holds no image", "vfio-device 9"});
   window.count = std::min(count, size - window.offset);
   return window;
 }

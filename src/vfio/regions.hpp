@@ -26,6 +26,7 @@ struct RegionInfo {
   bool readable = false;
   bool writable = false;
   bool mappable = false;
+  bool msix_mappable = false;  // it is mappable, and the table of MSI-X is in it
   u64 size = 0;
   u64 offset = 0;                      // in the file
   std::vector<MmapArea> sparse_areas;  // when not empty, only these may be mapped
@@ -42,7 +43,7 @@ struct Window {
 };
 
 // What a read or write of `count` > 0 bytes at `position` touches, clipped where the rules clip.
-// Errors: kInval, kFault (config space only).
+// Errors: kInval, kFault (config space only), kNoMem (an expansion ROM without an image).
 Result<Window> locate(const pci::Function& function, u64 position, u64 count, Direction direction);
 
 // May [position, position + length) be mapped? Errors: kInval.

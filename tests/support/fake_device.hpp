@@ -25,23 +25,31 @@ class FakeDma final : public iommu::DmaPort {
   std::atomic<int> transactions{0};
   std::function<void()> during = [] {};  // runs inside each transaction
 
-  Result<void> read(u64 addr, std::span<std::byte> buf) override {
-    std::byte* at = IOMMUFD_TRY(locate(addr, buf.size()));
-    std::memcpy(buf.data(), at, buf.size());
+  Result<void> read_pieces(std::span<const iommu::DmaReadPiece> pieces) override {
+    begin();
+    for (const iommu::DmaReadPiece& piece : pieces) {
+      const std::byte* at = IOMMUFD_TRY(locate(piece.addr, piece.bytes.size()));
+      std::memcpy(piece.bytes.data(), at, piece.bytes.size());
+    }
     return {};
   }
-  Result<void> write(u64 addr, std::span<const std::byte> buf) override {
-    std::byte* at = IOMMUFD_TRY(locate(addr, buf.size()));
-    std::memcpy(at, buf.data(), buf.size());
+  Result<void> write_pieces(std::span<const iommu::DmaWritePiece> pieces) override {
+    begin();
+    for (const iommu::DmaWritePiece& piece : pieces) {
+      std::byte* at = IOMMUFD_TRY(locate(piece.addr, piece.bytes.size()));
+      std::memcpy(at, piece.bytes.data(), piece.bytes.size());
+    }
     return {};
   }
   void set_bus_master(bool on) override { bus_master = on; }
 
  private:
-  Result<std::byte*> locate(u64 addr, std::size_t size) {
+  void begin() {
     ++transactions;
     const auto hook = during;  // a hook may replace itself
     hook();
+  }
+  Result<std::byte*> locate(u64 addr, std::size_t size) {
     if (!bus_master || addr < kBase || size > memory.size() || addr - kBase > memory.size() - size) {
       return Err(Errno::kFault);
     }

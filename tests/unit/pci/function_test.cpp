@@ -2,8 +2,7 @@
 // A function with every kind of BAR, as hardware and as vfio-pci shows it (spec vfio-device 10).
 #include "pci/function.hpp"
 
-#include "pci/config_registers.hpp"
-#include "tests/support/fake_device.hpp"
+#include "tests/unit/pci/function_fixture.hpp"
 
 namespace iommufd::pci {
 namespace {
@@ -34,41 +33,9 @@ FunctionSpec sample() {
 }
 constexpr u32 kHotSwap = 0x50, kVendorCap = 0x54;
 
-class FunctionTest : public testing::Test {
+class FunctionTest : public testing::Test, public FunctionFixture {
  protected:
-  explicit FunctionTest(FunctionSpec spec = sample())
-      : function(
-            Placement{.bdf = {0, 0, 5, 0}, .bar_base = {0xfe000000, 0xc000, 0x800000000, 0, 0, 0}, .irq = 11}, spec,
-            dma, [this](std::string_view line) { notes.emplace_back(line); },
-            [this](ModelPorts ports) {
-              auto made = std::make_unique<test::FakeModel>(std::move(ports));
-              model = made.get();
-              return made;
-            }) {
-    function.connect(sink);
-  }
-  template <class T = u32>
-  T get(u32 offset) {
-    T value{};
-    function.config_read(offset, bytes_of(value));
-    return value;
-  }
-  template <class T>
-  void set(u32 offset, T value) {
-    function.config_write(offset, bytes_of(value));
-  }
-  template <class T = u32>
-  T hardware(u32 offset) {
-    T value{};
-    std::memcpy(&value, function.sysfs_config().data() + offset, sizeof value);
-    return value;
-  }
-
-  test::FakeDma dma;
-  test::FakeSink sink;
-  std::vector<std::string> notes;
-  test::FakeModel* model = nullptr;
-  Function function;
+  FunctionTest() : FunctionFixture(sample()) {}
 };
 
 struct EnabledFunction : FunctionTest {
