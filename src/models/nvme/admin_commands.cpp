@@ -69,13 +69,13 @@ AdminCommands::Answer AdminCommands::dispatch(SubmissionQueue& queue, const Sqe&
 Step AdminCommands::send(const Sqe& sqe, std::span<std::byte> bytes) {
   pieces_.clear();
   if (const Step ok = s_.walker.walk_prp(sqe.data, bytes, pieces_); !ok) return ok;
-  return write_pieces(s_.port, pieces_.pieces()) ? Step{} : Bad(Status::kDataTransferError);
+  return pieces_.write_to(s_.port) ? Step{} : Bad(Status::kDataTransferError);
 }
 
 Step AdminCommands::receive(const Sqe& sqe, std::span<std::byte> bytes) {
   pieces_.clear();
   if (const Step ok = s_.walker.walk_prp(sqe.data, bytes, pieces_); !ok) return ok;
-  return read_pieces(s_.port, pieces_.pieces()) ? Step{} : Bad(Status::kDataTransferError);
+  return pieces_.read_from(s_.port) ? Step{} : Bad(Status::kDataTransferError);
 }
 
 // --- queues ---

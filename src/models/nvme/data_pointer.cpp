@@ -7,19 +7,6 @@
 
 namespace iommufd::models::nvme {
 
-void PieceList::add(u64 address, std::span<std::byte> bytes) {
-  if (bytes.empty()) return;
-  if (!pieces_.empty()) {
-    DmaPiece& last = pieces_.back();
-    const u64 end = last.address + last.bytes.size();
-    if (end == address && end != 0 && last.bytes.data() + last.bytes.size() == bytes.data()) {
-      last.bytes = {last.bytes.data(), last.bytes.size() + bytes.size()};
-      return;
-    }
-  }
-  pieces_.push_back({address, bytes});
-}
-
 // Offsets: the first entry's is free in steps of 4, a list may begin anywhere in steps of 8, and all that follow are pages.
 // PRP2 is not looked at when PRP1 suffices. The last slot of a list page is a link only if more entries are needed than
 // fit (spec nvme 7, PRP 1 to 7).

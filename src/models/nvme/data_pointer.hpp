@@ -5,25 +5,13 @@
 #include <span>
 #include <vector>
 
-#include "models/nvme/dma_pieces.hpp"
+#include "models/nvme/piece_list.hpp"
 #include "models/nvme/status.hpp"
 #include "models/nvme/wire.hpp"
 
 namespace iommufd::models::nvme {
 
 enum class Direction : u8 { kToDevice, kToHost };
-
-// The pieces of one transfer, in order. Pieces that follow each other on the bus become one. Keeps its memory.
-class PieceList {
- public:
-  void clear() { pieces_.clear(); }
-  void add(u64 address, std::span<std::byte> bytes);
-  [[nodiscard]] std::span<const DmaPiece> pieces() const { return pieces_; }
-  void swap(PieceList& other) { pieces_.swap(other.pieces_); }
-
- private:
-  std::vector<DmaPiece> pieces_;
-};
 
 class DataPointerWalker {
  public:

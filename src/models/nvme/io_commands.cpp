@@ -97,7 +97,7 @@ IoCommands::Answer IoCommands::read(SubmissionQueue& queue, const Sqe& sqe) {
   if (!memory.empty()) {
     if (const Step ok = walk(sqe, memory.subspan(range->offset, range->length), Direction::kToHost, pieces_); !ok)
       return ok.error();
-    if (!write_pieces(s_.port, pieces_.pieces())) return Status::kDataTransferError;
+    if (!pieces_.write_to(s_.port)) return Status::kDataTransferError;
     return Status::kSuccess;
   }
   Slot& slot = take_slot(&queue, sqe.cid, IoOpcode::kRead);
@@ -119,13 +119,13 @@ IoCommands::Answer IoCommands::write(SubmissionQueue& queue, const Sqe& sqe) {
   if (!memory.empty()) {
     if (const Step ok = walk(sqe, memory.subspan(range->offset, range->length), Direction::kToDevice, pieces_); !ok)
       return ok.error();
-    if (!read_pieces(s_.port, pieces_.pieces())) return Status::kDataTransferError;
+    if (!pieces_.read_from(s_.port)) return Status::kDataTransferError;
     return Status::kSuccess;
   }
   Slot& slot = take_slot(&queue, sqe.cid, IoOpcode::kWrite);
   slot.bytes.resize(std::max<std::size_t>(slot.bytes.size(), range->length));
   Step ok = walk(sqe, std::span(slot.bytes).first(range->length), Direction::kToDevice, slot.pieces);
-  if (ok && !read_pieces(s_.port, slot.pieces.pieces())) ok = Bad(Status::kDataTransferError);
+  if (ok && !slot.pieces.read_from(s_.port)) ok = Bad(Status::kDataTransferError);
   if (!ok) {
     release(slot);
     return ok.error();
@@ -155,7 +155,7 @@ IoCommands::Answer IoCommands::compare(SubmissionQueue& queue, const Sqe& sqe) {
 }
 
 Status IoCommands::compare_with(std::span<const std::byte> stored, const PieceList& pieces) {
-  if (!read_pieces(s_.port, pieces.pieces())) return Status::kDataTransferError;
+  if (!pieces.read_from(s_.port)) return Status::kDataTransferError;
   return std::memcmp(stored.data(), compared_.data(), stored.size()) == 0 ? Status::kSuccess : Status::kCompareFailure;
 }
 
@@ -176,7 +176,7 @@ IoCommands::Answer IoCommands::deallocate(SubmissionQueue& queue, const Sqe& sqe
   std::array<WireRange, 256> wire;
   const auto given = std::span(wire).first(RangeCount::get(sqe.cdw10) + 1);
   if (const Step ok = walk(sqe, std::as_writable_bytes(given), Direction::kToDevice, pieces_); !ok) return ok.error();
-  if (!read_pieces(s_.port, pieces_.pieces())) return Status::kDataTransferError;
+  if (!pieces_.read_from(s_.port)) return Status::kDataTransferError;
   for (const WireRange& r : given)
     if (!blocks_of(sqe, r.start, r.blocks)) return Status::kLbaRange;
   if (RangeDeallocate::get(sqe.cdw11) == 0) return Status::kSuccess;  // the others are hints
@@ -247,8 +247,7 @@ IoCommands::Answer IoCommands::start(Slot& slot) {
 IoCommands::Answer IoCommands::go_on(Slot& slot, const Result<void>& result) {
   Status status = status_of(slot.kind, result);
   if (status == Status::kSuccess) {
-    if (slot.opcode == IoOpcode::kRead && !write_pieces(s_.port, slot.pieces.pieces()))
-      status = Status::kDataTransferError;
+    if (slot.opcode == IoOpcode::kRead && !slot.pieces.write_to(s_.port)) status = Status::kDataTransferError;
     if (slot.opcode == IoOpcode::kCompare)
       status = compare_with(std::span<const std::byte>(slot.bytes).first(slot.length), slot.pieces);
     if (slot.opcode == IoOpcode::kDatasetManagement) return start_next_range(slot);

@@ -45,7 +45,7 @@ struct Plan {
 };
 
 // spec nvme 1
-pci::FunctionSpec function_spec(const NvmeConfig&, pci::Mappable mappable) {
+pci::FunctionSpec function_spec(const NvmeConfig& config, pci::Mappable mappable) {
   pci::FunctionSpec spec{.vendor = kPciVendor,
                          .device = kPciDevice,
                          .revision = 0x02,
@@ -53,8 +53,14 @@ pci::FunctionSpec function_spec(const NvmeConfig&, pci::Mappable mappable) {
                          .subsystem_vendor = kPciSubsystemVendor,
                          .subsystem_device = kPciSubsystem,
                          .interrupt_pin = 1,
-                         .msi = {},
-                         .capabilities = {},
+                         .msix = pci::MsixSpec{.vectors = config.vectors(),
+                                               .table_bar = 0,
+                                               .table_offset = kMsixTable,
+                                               .pending_bar = 0,
+                                               .pending_offset = kMsixPending,
+                                               .at = 0x40},
+                         .pm = pci::PmSpec{.state = pci::StateInD3::kKept, .at = 0x60},
+                         .pcie = pci::PcieSpec{.at = 0x80},
                          .reset = pci::ResetKind::kFunction};
   spec.bars[0] = {.kind = pci::BarKind::kMemory64, .size = kBarSize, .mappable = mappable};
   return spec;

@@ -56,19 +56,19 @@ Result<bool> CompletionQueue::post(iommu::DmaPort& port) {
 // since the first copy, which was over before the second began.
 Result<void> CompletionQueue::write(iommu::DmaPort& port, std::span<Cqe> entries) {
   const std::size_t before_end = std::min<std::size_t>(entries.size(), shape_.size - tail_);
-  const std::array<DmaPiece, 2> whole{
-      DmaPiece{shape_.base + u64{tail_} * sizeof(Cqe), std::as_writable_bytes(entries.first(before_end))},
-      DmaPiece{shape_.base, std::as_writable_bytes(entries.subspan(before_end))}};
+  const std::array<iommu::DmaWritePiece, 2> whole{
+      iommu::DmaWritePiece{shape_.base + u64{tail_} * sizeof(Cqe), std::as_bytes(entries.first(before_end))},
+      iommu::DmaWritePiece{shape_.base, std::as_bytes(entries.subspan(before_end))}};
   const std::size_t pieces = before_end == entries.size() ? 1 : 2;
   for (Cqe& entry : entries) entry.status ^= kPhase;
-  IOMMUFD_TRY(write_pieces(port, std::span(whole).first(pieces)));
+  IOMMUFD_TRY(port.write_pieces(std::span(whole).first(pieces)));
   for (Cqe& entry : entries) entry.status ^= kPhase;
-  std::array<DmaPiece, 2> tails = whole;
-  for (DmaPiece& piece : std::span(tails).first(pieces)) {
-    piece.address += kLastDword;
+  std::array<iommu::DmaWritePiece, 2> tails = whole;
+  for (iommu::DmaWritePiece& piece : std::span(tails).first(pieces)) {
+    piece.addr += kLastDword;
     piece.bytes = piece.bytes.subspan(kLastDword);
   }
-  return write_pieces(port, std::span(tails).first(pieces));
+  return port.write_pieces(std::span(tails).first(pieces));
 }
 
 bool SubmissionQueue::set_tail(u32 tail) {
@@ -81,8 +81,7 @@ Result<u32> SubmissionQueue::fetch(iommu::DmaPort& port, std::span<Sqe> out) {
   const u32 end = tail_ >= head_ ? tail_ : shape_.size;
   const u32 count = std::min(end - head_, static_cast<u32>(out.size()));
   if (count == 0) return u32{0};
-  const DmaPiece piece{shape_.base + u64{head_} * sizeof(Sqe), std::as_writable_bytes(out.first(count))};
-  IOMMUFD_TRY(read_pieces(port, {&piece, 1}));
+  IOMMUFD_TRY(port.read(shape_.base + u64{head_} * sizeof(Sqe), std::as_writable_bytes(out.first(count))));
   head_ = (head_ + count) % shape_.size;
   return count;
 }

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "models/nvme/dma_pieces.hpp"
+#include "iommu/dma_port.hpp"
 #include "models/nvme/status.hpp"
 #include "models/nvme/wire.hpp"
 

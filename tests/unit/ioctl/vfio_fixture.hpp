@@ -68,8 +68,9 @@ class Vfio : public testing::Test {
     slot->port = std::make_unique<iommu::DevicePort>(bdf.str(), manager, platform->phys(), nullptr);
     slot->physical = {bdf.str(), manager, slot->port.get(), group, {}};
     slot->function = std::make_unique<pci::Function>(
-        pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = 11, .below_bridge = bdf.bus != 0}, spec, *slot->port,
-        [](std::string_view) {},
+        pci::Placement{
+            .bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = 11, .below_bridge = bdf.bus != 0},
+        spec, *slot->port, [](std::string_view) {},
         [&slot](pci::ModelPorts ports) {
           auto made = std::make_unique<test::FakeModel>(std::move(ports));
           slot->model = made.get();
