@@ -14,7 +14,7 @@ enum class Protection : u8 { kWritable, kReadOnly };
 
 struct ImageRequest {
   std::string path;
-  std::optional<u64> namespace_size;  // not given: what the file holds
+  std::optional<u64> namespace_size{};  // not given: what the file holds
   u32 namespaces = 1;
   u32 block = 512;
   Protection protection = Protection::kWritable;
