@@ -90,6 +90,12 @@ Step AdminCommands::check_base(const Sqe& sqe) const {
   return sqe.data.prp1 == 0 || sqe.data.prp1 % page != 0 ? Bad(Status::kPrpOffset) : Step{};
 }
 
+// A queue begins at 0, also where the buffer shows one of that number that is gone.
+Step AdminCommands::show_doorbell(u32 doorbell) {
+  if (!s_.doorbell_buffer.active() || s_.doorbell_buffer.show(s_.port, doorbell, 0)) return {};
+  return Bad(Status::kDataTransferError);
+}
+
 AdminCommands::Answer AdminCommands::create_cq(const Sqe& sqe) {
   const u32 id = static_cast<u32>(QueueId::get(sqe.cdw10));
   const u32 vector = static_cast<u32>(CqVector::get(sqe.cdw11));
@@ -100,6 +106,7 @@ AdminCommands::Answer AdminCommands::create_cq(const Sqe& sqe) {
   // Whether MSI-X is enabled does not matter (spec nvme 5).
   if (vector >= s_.config.vectors()) return Bad(Status::kInvalidVector);
   if (QueueContiguous::get(sqe.cdw11) == 0) return Bad(Status::kInvalidField);
+  if (const Step ok = show_doorbell(id * 2 + 1); !ok) return Bad(ok.error());
   s_.queues.create(CompletionQueue::Shape{.id = static_cast<u16>(id),
                                           .size = static_cast<u32>(QueueSize::get(sqe.cdw10)) + 1,
                                           .base = sqe.data.prp1,
@@ -120,6 +127,7 @@ AdminCommands::Answer AdminCommands::create_sq(const Sqe& sqe) {
   if (const Step ok = check_ring(sqe); !ok) return Bad(ok.error());
   if (const Step ok = check_base(sqe); !ok) return Bad(ok.error());
   if (QueueContiguous::get(sqe.cdw11) == 0) return Bad(Status::kInvalidField);
+  if (const Step ok = show_doorbell(id * 2); !ok) return Bad(ok.error());
   s_.queues.create(SubmissionQueue::Shape{.id = static_cast<u16>(id),
                                           .size = static_cast<u32>(QueueSize::get(sqe.cdw10)) + 1,
                                           .base = sqe.data.prp1,

@@ -55,6 +55,7 @@ class AdminCommands {
   // Size and place of a new ring.
   [[nodiscard]] Step check_ring(const Sqe& sqe) const;
   [[nodiscard]] Step check_base(const Sqe& sqe) const;
+  Step show_doorbell(u32 doorbell);
   Step send(const Sqe& sqe, std::span<std::byte> bytes);
   Step receive(const Sqe& sqe, std::span<std::byte> bytes);
 
