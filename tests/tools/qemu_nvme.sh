@@ -69,9 +69,14 @@ for i in $(seq 200); do
   sleep 0.05
 done
 children() { cat /proc/"$1"/task/*/children; }
-server=$(children $run)
-kill -KILL $run $server $(children "$server")
+server=$(children $run | tr -d ' ')
+kill -KILL $run $server $(children $server)
 wait $run 2>/dev/null
+# The lock goes with the last of them.
+for i in $(seq 100); do
+  qemu-io -f raw -r -c quit disk.img >/dev/null 2>&1 && break
+  sleep 0.05
+done
 check "a flushed write outlives kill -9 of client and server" qemu-io -f raw -r -c 'read -P 0x33 1M 1M' disk.img
 
 says "a file that is not there" "no such file; create it with" "$user" run -d nvme,file=none.img "$@" -- true

@@ -339,7 +339,7 @@ TEST_P(NvmeIo, shutdown_waits_for_what_is_in_flight) {
   fill(a, 4096, 4);
   for (u16 i = 0; i < 30; ++i) put(queue, io(IoOpcode::kWrite, i * 8, 8, a));
   ring_tail(queue);
-  controller->poll();
+  EXPECT_EQ(wait(queue).status, 0);  // they were fetched; what was not is not served any more
   set(reg::kCc, kCcEnable | 1 << 14);
   ASSERT_TRUE(soon([&] { return (get(reg::kCsts) & csts::kShutdownMask) == csts::kShutdownComplete; }));
   if (!file.valid()) return;
