@@ -88,9 +88,7 @@ Result<void> VfioDeviceFile::set_ioeventfd(Call& call, Busy& device, UserVa arg)
   if (cmd.fd < -1) {
     return reject(Errno::kInval, {"fd", static_cast<u64>(cmd.fd), "must be -1 or an eventfd", "vfio-device 15"});
   }
-  const u64 base = vfio::kRegionBase;
-  const u64 region = cmd.offset < base ? vfio::kRegionCount : (cmd.offset - base) >> vfio::kRegionShift;
-  return device.set_ioeventfd({.bar = static_cast<u32>(std::min<u64>(region, vfio::kRegionCount)),
+  return device.set_ioeventfd({.bar = static_cast<u32>(std::min<u64>(vfio::region_at(cmd.offset), vfio::kRegionCount)),
                                .offset = cmd.offset & ((u64{1} << vfio::kRegionShift) - 1),
                                .width = cmd.flags,
                                .data = cmd.data,

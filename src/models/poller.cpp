@@ -71,6 +71,7 @@ pci::PollOutcome Poller::look_once() {
     i = static_cast<std::size_t>(it - entries_.begin());
     sum.worked |= one.worked;
     sum.watching |= one.watching;
+    if (one.spin_until && (!sum.spin_until || *one.spin_until > *sum.spin_until)) sum.spin_until = one.spin_until;
     if (one.wake_at && (!sum.wake_at || *one.wake_at < *sum.wake_at)) sum.wake_at = one.wake_at;
   }
   return sum;
@@ -89,7 +90,8 @@ void Poller::run() {
     const pci::PollOutcome outcome = look_once();
     const auto now = pci::Clock::now();
     if (outcome.worked) last_activity = now;
-    if (outcome.watching && now - last_activity < kSpin) {
+    const bool asked = outcome.spin_until && now < *outcome.spin_until;
+    if (asked || (outcome.watching && now - last_activity < kSpin)) {
       pause = kFirstSleep;
       relax();
       continue;

@@ -2,7 +2,7 @@
 // The one thread that looks at registers which clients reach by plain loads and stores, and at what models have due
 // later. Adaptive: for kSpin after the last activity it looks without pause, then it sleeps, 50 us at first and twice
 // as long each time, up to 1 ms, and 2 ms when nothing has happened for half a second (a wake-up costs about 15 us of processor time,
-// whatever it looks at). With no register in shared memory and nothing due it sleeps until it is woken.
+// whatever it looks at). A model may ask for longer spinning. With no register in shared memory and nothing due it sleeps until it is woken.
 //
 // The thread starts with the first wake(), so that a process that forks before it maps a BAR loses nothing.
 // Lock order: mu_ (kLeaf) is never held while a model is called.

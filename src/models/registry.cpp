@@ -5,12 +5,13 @@
 #include <array>
 
 #include "models/edu_kind.hpp"
+#include "models/ioat/ioat_kind.hpp"
 #include "models/nvme/nvme_kind.hpp"
 
 namespace iommufd::models {
 
 std::span<const Kind> all() {
-  static const std::array kKinds{edu_kind(), nvme::kind()};
+  static const std::array kKinds{edu_kind(), ioat::kind(), nvme::kind()};
   return kKinds;
 }
 

@@ -23,9 +23,11 @@ using Clock = std::chrono::steady_clock;
 
 // What one look of poll() found.
 struct PollOutcome {
-  bool worked = false;                       // the client was active: look again soon
-  bool watching = false;                     // registers lie in shared memory: keep looking
-  std::optional<Clock::time_point> wake_at;  // something of the model's own is due then
+  bool worked = false;                         // the client was active: look again soon
+  bool watching = false;                       // registers lie in shared memory: keep looking
+  std::optional<Clock::time_point> wake_at{};  // something of the model's own is due then
+  // The client may look for an answer within microseconds: look without pause until then.
+  std::optional<Clock::time_point> spin_until{};
 };
 
 class DeviceModel {
@@ -44,6 +46,10 @@ class DeviceModel {
   // model serves what the client stores there. Called only for BARs that the model's FunctionSpec calls mappable.
   virtual void attach_memory(u32 bar, std::span<std::byte> memory) = 0;
   virtual void detach_memory(u32 bar) = 0;
+
+  // The driver has set up interrupts, or taken them down (SET_IRQS); not an access of the device, but a model that is polled may need
+  // to know that the client has come so far.
+  virtual void interrupts_set() {}
 
   // Looks at mapped registers and at what is due. Called by the shared poller, and before each request on the device.
   virtual PollOutcome poll() = 0;

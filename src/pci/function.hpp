@@ -73,6 +73,8 @@ class Function final : private InterruptPort {
   void mask_msix(u32 vector, Masked masked);
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
+  // After SET_IRQS. No lock is held.
+  void interrupts_set() { model_->interrupts_set(); }
   [[nodiscard]] DeviceModel& model() { return *model_; }
   PollOutcome poll() { return model_->poll(); }
 

@@ -22,5 +22,10 @@ class FileMemory {
 inline constexpr u64 kRegionBase = u64{1} << 44;
 inline constexpr unsigned kRegionShift = 40;
 constexpr u64 region_offset(u32 index) { return kRegionBase + (u64{index} << kRegionShift); }
+// The region at a file position; numbers past the last one are no region. Programs that compute the kernel's offset themselves
+// (DPDK: index << 40) are understood, too, where the call is known to be for a device; memory is only at our offsets.
+constexpr u64 region_at(u64 position) {
+  return (position < kRegionBase ? position : position - kRegionBase) >> kRegionShift;
+}
 
 }  // namespace iommufd::vfio

@@ -35,7 +35,15 @@ IrqInfo Interrupts::info(IrqIndex index) const {
 }
 
 Result<void> Interrupts::set(IrqRequest request) {
-  const MutexLock gate(gate_);
+  {
+    const MutexLock gate(gate_);
+    IOMMUFD_TRY(change(request));
+  }
+  function_.interrupts_set();
+  return {};
+}
+
+Result<void> Interrupts::change(IrqRequest& request) {
   const bool trigger = request.action == IrqAction::kTrigger;
   switch (request.index) {
     case IrqIndex::kIntx:

@@ -46,6 +46,7 @@ class Interrupts final : public pci::InterruptSink {
   enum class Mode : u8 { kNone, kIntx, kMsi, kMsix };
   using Trigger = std::optional<Eventfd>;
 
+  Result<void> change(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> mask_intx(const IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> unmask_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> watch_unmask(IrqEventfd& element) IOMMUFD_REQUIRES(gate_);

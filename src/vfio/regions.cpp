@@ -16,7 +16,7 @@ Err bad(const char* field, u64 value, const char* rule, const char* section) {
 
 // Region and offset in it.
 Result<Window> split(u64 position, const char* section) {
-  const u64 index = position < kRegionBase ? kRegionCount : (position - kRegionBase) >> kRegionShift;
+  const u64 index = region_at(position);
   if (index >= kRegionCount) return bad("offset", position, "is in no region of the device", section);
   return Window{static_cast<u32>(index), position & (kRegionSpan - 1), 0};
 }
@@ -69,6 +69,8 @@ Result<Window> locate(const pci::Function& function, u64 position, u64 count, Di
 
 Result<void> check_mmap(const pci::Function& function, u64 position, u64 length, Sharing sharing) {
   const Window window = IOMMUFD_TRY(split(position, "vfio-device 11"));
+  if (position < kRegionBase)
+    return bad("offset", position, "must be the offset that VFIO_DEVICE_GET_REGION_INFO gave", "vfio-device 8");
   if (sharing == Sharing::kPrivate) return bad("flags", 0, "must be MAP_SHARED", "vfio-device 11");
   if (window.region >= pci::kBarCount) return bad("offset", position, "only BARs can be mapped", "vfio-device 11");
   const pci::BarSpec& bar = function.spec().bars[window.region];

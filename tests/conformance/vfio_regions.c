@@ -117,6 +117,10 @@ TEST(G10, "BAR 0: count 0, clipping at the end, EINVAL behind it and for regions
   REQUIRE(CHECK_OK(region_info(&e.dev, VFIO_PCI_ROM_REGION_INDEX, &info)));
   CHECK_ERR(pwrite(e.dev.fd, buffer, 4, (off_t)info.offset), EINVAL);
   CHECK_ERR(pread(e.dev.fd, no_page(), 4, (off_t)e.bar), EFAULT);
+  /* Programs that never ask where a region is (DPDK). */
+  CHECK_EQ(pread(e.dev.fd, buffer, 4, (off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40), 4);
+  CHECK_EQ(buffer[0] | buffer[1] << 8, 0x1234);
+  CHECK_ERR(pread(e.dev.fd, buffer, 4, (off_t)9 << 40), EINVAL);
 }
 
 TEST(G11, "BAR 0 with memory decoding off: EIO") {

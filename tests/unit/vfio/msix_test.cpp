@@ -175,15 +175,26 @@ TEST_F(MsixTest, err_is_armed_and_disarmed_beside_req) {
 TEST_F(MsixTest, many_threads_raise_while_vectors_come_and_go) {
   ASSERT_EQ(events(IrqIndex::kMsix, 0, first.element()), 0);
   std::atomic<bool> stop = false;
+  std::array<std::atomic<u64>, 2> raised{};
   std::vector<std::jthread> raisers;
   for (u32 t = 0; t < 2; ++t)
     raisers.emplace_back([&, t] {
-      while (!stop) send(t);
+      while (!stop) {
+        send(t);
+        ++raised[t];
+      }
     });
+  // Each vector is there while somebody raises it, however busy the machine is.
+  const auto raise_once_more = [&](u32 t) {
+    const u64 before = raised[t];
+    while (raised[t] < before + 2) std::this_thread::yield();
+  };
   for (int i = 0; i < 500; ++i) {
     EXPECT_EQ(events(IrqIndex::kMsix, 1, second.element()), 0);
+    if (i == 250) raise_once_more(1);
     EXPECT_EQ(events(IrqIndex::kMsix, 1, no_eventfd()), 0);
   }
+  raise_once_more(0);
   stop = true;
   raisers.clear();
   EXPECT_GT(first.take(), 0u);

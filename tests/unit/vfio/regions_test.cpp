@@ -56,9 +56,20 @@ TEST_F(RegionsTest, config_accesses_are_not_clipped) {
   EXPECT_EQ(locate_error(region_offset(kConfigRegion) + 1, ~u64{0}), Errno::kFault);
 }
 
+TEST_F(RegionsTest, offsets_that_programs_compute_are_read_and_written_but_not_mapped) {
+  for (const u32 region : {0u, kConfigRegion}) {
+    const Result<Window> window = locate(function, (u64{region} << 40) + 8, 4, Direction::kWrite);
+    ASSERT_TRUE(window) << region;
+    EXPECT_EQ(window->region, region);
+    EXPECT_EQ(window->offset, 8u);
+  }
+  EXPECT_EQ(locate_error(u64{9} << 40, 4), Errno::kInval);
+  EXPECT_EQ(locate_error((u64{1} << 44) - 4, 4), Errno::kInval);
+  EXPECT_EQ(check_mmap(function, 0, kPageSize, Sharing::kShared).error(), Errno::kInval);
+  EXPECT_TRUE(check_mmap(function, region_offset(0), kPageSize, Sharing::kShared));
+}
+
 TEST_F(RegionsTest, offsets_outside_every_region_are_refused) {
-  EXPECT_EQ(locate_error(0, 4), Errno::kInval);
-  EXPECT_EQ(locate_error(u64{7} << 40, 4), Errno::kInval);  // the kernel's own shift is not ours
   EXPECT_EQ(locate_error(region_offset(9), 4), Errno::kInval);
   EXPECT_EQ(locate_error(~u64{0}, 4), Errno::kInval);
   EXPECT_EQ(locate_error(region_offset(kRomRegion), 4, Direction::kWrite), Errno::kInval);
