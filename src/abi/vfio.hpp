@@ -230,8 +230,29 @@ enum class VfioFeatureIndex : u16 {
   kLowPowerEntry = 3,
   kLowPowerEntryWithWakeup = 4,
   kLowPowerExit = 5,
+  kDmaBuf = 11,
   kMigPrecopyInfoV2 = 12,
 };
+
+// struct vfio_device_feature_dma_buf; nr_ranges of VfioDmaRange follow.
+struct VfioDmaBuf {
+  u32 region_index;
+  u32 open_flags;
+  u32 flags;
+  u32 nr_ranges;
+};
+IOMMUFD_OFFSET(VfioDmaBuf, open_flags, 4);
+IOMMUFD_OFFSET(VfioDmaBuf, flags, 8);
+IOMMUFD_OFFSET(VfioDmaBuf, nr_ranges, 12);
+IOMMUFD_WIRE_STRUCT(VfioDmaBuf, 16);
+
+// struct vfio_region_dma_range
+struct VfioDmaRange {
+  u64 offset;
+  u64 length;
+};
+IOMMUFD_OFFSET(VfioDmaRange, length, 8);
+IOMMUFD_WIRE_STRUCT(VfioDmaRange, 16);
 
 // struct vfio_device_low_power_entry_with_wakeup
 struct VfioLowPowerWakeup {

@@ -19,6 +19,8 @@ class RefCounted {
   void unref() const {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
+  // Others than the caller have references. False stays false when nobody can get one but from the caller.
+  [[nodiscard]] bool is_shared() const { return refs_.load(std::memory_order_acquire) != 1; }
 
  protected:
   RefCounted() = default;

@@ -50,6 +50,9 @@ Options:
                         or contiguous[,base=ADDRESS][,size=SIZE]. Default: fragmented.
   --pin POLICY          What a mapping holds: auto follows the program's virtual address; real
                         holds the page itself, through io_uring. Default: auto.
+  --hugetlb POLICY      Memory in huge pages (MAP_HUGETLB, MFD_HUGETLB): real is this machine's; emulate[,size=SIZE]
+                        makes it of ordinary memory, aligned and physically contiguous by 2 MiB,
+                        with a pool of SIZE (1G). Default: real.
   --paths VIEW          How the program sees /dev and /sys: intercept (its calls are answered),
                         mount (they are also mounted, so that chdir, getcwd and xattr work), auto
                         (mount where this machine allows it). Default: auto.
@@ -94,7 +97,7 @@ class RunFormatter final : public CLI::Formatter {
 // The options of `run` as given; they are parsed when CLI11 has found them all.
 struct RunTexts {
   std::vector<std::string> devices;
-  std::string caps = "all", memlock = "real", pin = "auto", paths = "auto", host = "all";
+  std::string caps = "all", memlock = "real", pin = "auto", hugetlb = "real", paths = "auto", host = "all";
   std::optional<std::string> machine, phys, container;
   std::string dump_tables;
   bool noiommu = false, selftest = false, explain = false;
@@ -110,6 +113,7 @@ void add_run_options(CLI::App& run, RunTexts& t) {
   run.add_option("--memlock", t.memlock);
   run.add_option("--phys", t.phys);
   run.add_option("--pin", t.pin);
+  run.add_option("--hugetlb", t.hugetlb);
   run.add_option("--paths", t.paths);
   run.add_option("--container", t.container);
   run.add_flag("--selftest", t.selftest);
@@ -207,6 +211,7 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   if (!take(parse_caps(t.caps), "--caps", t.caps, o.caps, mistake) ||
       !take(parse_memlock(t.memlock), "--memlock", t.memlock, o.memlock, mistake) ||
       !take(parse_pin(t.pin), "--pin", t.pin, o.pin, mistake) ||
+      !take(parse_hugetlb(t.hugetlb), "--hugetlb", t.hugetlb, o.hugetlb, mistake) ||
       !take(parse_paths(t.paths), "--paths", t.paths, o.paths, mistake) ||
       !take(parse_host(t.host), "--host", t.host, o.host, mistake)) {
     return wrong("run", mistake);

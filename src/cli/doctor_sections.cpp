@@ -153,7 +153,9 @@ Finding huge_pages() {
             .detail = fmt::format("{} of {}", total.empty() ? "0" : total, size.empty() ? "?" : size)};
   if (total.empty() || total == "0") {
     f.state = State::kNo;
-    f.cost = "programs that insist on hugetlb memory cannot get it (mmap: ENOMEM); vm.nr_hugepages reserves some";
+    f.cost =
+        "programs that insist on hugetlb memory cannot get it (mmap: ENOMEM); vm.nr_hugepages reserves some, and run "
+        "--hugetlb=emulate does without";
   }
   return f;
 }

@@ -191,6 +191,23 @@ Parsed<machine::PhysSpec> parse_phys(std::string_view text) {
   return spec;
 }
 
+Parsed<run::HugetlbPolicy> parse_hugetlb(std::string_view text) {
+  using Kind = run::HugetlbPolicy::Kind;
+  constexpr std::string_view kEmulate = "emulate", kSize = "emulate,size=";
+  constexpr u64 kPageBytes = u64{2} << 20;
+  run::HugetlbPolicy policy;
+  if (text == "real") return policy;
+  policy.kind = Kind::kEmulate;
+  if (text == kEmulate) return policy;
+  if (!text.starts_with(kSize))
+    return std::unexpected(fmt::format("'{}' is neither real nor emulate[,size=SIZE]", text));
+  const Parsed<u64> bytes = parse_size(text.substr(kSize.size()));
+  if (!bytes) return std::unexpected(bytes.error());
+  if (*bytes == 0 || !is_aligned(*bytes, kPageBytes)) return std::unexpected("the size is a multiple of 2M, and not 0");
+  policy.bytes = *bytes;
+  return policy;
+}
+
 Parsed<run::PinPolicy> parse_pin(std::string_view text) {
   return choose<run::PinPolicy>(text, {{"auto", run::PinPolicy::kAuto}, {"real", run::PinPolicy::kReal}});
 }

@@ -32,6 +32,8 @@ Parsed<run::CapsPolicy> parse_caps(std::string_view text);
 Parsed<run::MemlockPolicy> parse_memlock(std::string_view text);
 // fragmented[:SEED] | contiguous[,base=ADDRESS][,size=SIZE]
 Parsed<machine::PhysSpec> parse_phys(std::string_view text);
+// real | emulate[,size=SIZE]
+Parsed<run::HugetlbPolicy> parse_hugetlb(std::string_view text);
 // auto | real
 Parsed<run::PinPolicy> parse_pin(std::string_view text);
 // auto | intercept | mount

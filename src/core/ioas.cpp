@@ -131,6 +131,8 @@ Result<Ioas::PhysRun> Ioas::noiommu_phys(u64 iova, u64 max_length) {
   const auto it = areas_.find(iova, iova);
   if (it == areas_.end() || it->value.busy)
     return reject(Errno::kNoEnt, {"iova", iova, "is not mapped", "noiommu 12 row 6"});
+  if (it->value.revoked)
+    return reject(Errno::kInval, {"iova", iova, "the device has taken its memory back", "noiommu 12 row 7"});
   if (domains_.empty())
     return reject(Errno::kOpNotSupp,
                   {"ioas_id", std::to_underlying(id()),

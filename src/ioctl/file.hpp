@@ -16,7 +16,7 @@
 namespace iommufd::ioctl {
 
 class AccessFile;
-class BufferFile;
+class DmaBufFile;
 class File;
 class IommuFile;
 class VfioContainerFile;
@@ -37,6 +37,8 @@ class Call : public mem::Caller {
   virtual Result<int> install_mapped(const MakeFile& make, const char* name, CloseOnExec close_on_exec) = 0;
   // One more descriptor of `file`, which the caller got by install_mapped() and has open. Errors: kBusy (it is not found).
   virtual Result<int> install_again(const File& file, CloseOnExec close_on_exec) = 0;
+  // The page size that the caller sees of a file of his, where it is not that of the file.
+  [[nodiscard]] virtual u64 seen_page_size(const Fd& /*file*/) { return kPageSize; }
   // "COMM:PID" of the caller, for messages.
   virtual std::string describe() = 0;
 };
@@ -48,6 +50,15 @@ struct MmapRequest {
   int flags = 0;
 };
 
+struct SeekRequest {
+  s64 offset = 0;
+  int whence = 0;
+  u64 position = 0;  // now
+  u64 size = 0;      // of the file
+};
+// Where a file lets one go that can be read from anywhere. Errors: kInval, kOverflow.
+Result<u64> seek_anywhere(const SeekRequest& request);
+
 class File : public RefCounted {
  public:
   // Returns the value of the ioctl (>= 0) or its errno. `arg` is the third argument, a pointer or a value.
@@ -57,15 +68,17 @@ class File : public RefCounted {
   virtual Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) = 0;
   // May the caller map this? Success: map the file's own memory at that offset (vfio/file_memory.hpp).
   virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
-  // True when lseek works on it (kSPipe otherwise).
-  [[nodiscard]] virtual bool seekable() const { return false; }
+  // lseek: the new position. Errors: kSPipe when it has none; kInval, kOverflow.
+  virtual Result<u64> seek(const SeekRequest& /*request*/) { return Err(Errno::kSPipe); }
+  // What fstat says of a file without a path.
+  [[nodiscard]] virtual u64 size() const { return 0; }
   // "IOMMU_IOAS_MAP" for 0x3B85, for messages; null for what is no command of this file.
   [[nodiscard]] virtual const char* command_name(u32 /*cmd*/) const { return nullptr; }
   // This file as an open of /dev/iommu; null when it is something else.
   virtual IommuFile* as_iommu() { return nullptr; }
-  // The same for the files of the test ABI (test_files.hpp).
+  // The same for a dma-buf, and for an access of the test ABI (test_files.hpp).
+  virtual DmaBufFile* as_dma_buf() { return nullptr; }
   virtual AccessFile* as_access() { return nullptr; }
-  virtual BufferFile* as_buffer() { return nullptr; }
   // And for those of VFIO's group interface.
   virtual VfioContainerFile* as_vfio_container() { return nullptr; }
   virtual VfioGroupFile* as_vfio_group() { return nullptr; }

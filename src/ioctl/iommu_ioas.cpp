@@ -7,8 +7,8 @@
 
 #include "base/explain.hpp"
 #include "core/ioas.hpp"
+#include "ioctl/dma_buf_file.hpp"
 #include "ioctl/iommu_commands.hpp"
-#include "ioctl/test_files.hpp"
 #include "mem/file_space.hpp"
 
 namespace iommufd::ioctl {
@@ -51,13 +51,15 @@ Result<void> check_reserved(u32 value) {
   return {};
 }
 
-// MAP_FILE of a stand-in for a dma-buf (3.6, rows a and f).
-Result<u64> map_buffer(core::Ioas& ioas, const core::MapRequest& request, const BufferFile& file, u64 start, u64 last,
+// MAP_FILE of a dma-buf (3.6, rows a, c and g; the map looks again whether it is revoked).
+Result<u64> map_buffer(core::Ioas& ioas, const core::MapRequest& request, const DmaBufFile& buffer, u64 start, u64 last,
                        Call& call) {
-  const Ref<selftest::Buffer>& buffer = file.buffer();
-  if (last >= buffer->size())
+  if (last >= buffer.size())
     return reject(Errno::kInval, {"length", request.length, "reaches past the buffer", "iommufd-core 3.6 row a"});
-  return ioas.map(request, buffer, start, call.process(), mem::ChargeMode::kExempt);
+  if (buffer.ranges() != DmaBufFile::Ranges::kOne && !buffer.space()->is_revoked())
+    return reject(Errno::kOpNotSupp,
+                  {"fd", 0, "the buffer must have one range of addresses", "iommufd-core 3.6 row g"});
+  return ioas.map(request, buffer.space(), start, call.process(), mem::ChargeMode::kExempt);
 }
 
 }  // namespace
@@ -142,8 +144,8 @@ Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a) {
   if (__builtin_add_overflow(cmd.start, cmd.length - 1, &last))
     return reject(Errno::kOverflow, {"start", cmd.start, "start + length wraps", "iommufd-core 3.6 row 6"});
   const core::MapRequest request{cmd.iova, cmd.length, placement_of(cmd.flags), access_of(cmd.flags)};
-  if (Result<Ref<File>> ours = a.call().resolve(cmd.fd); ours && *ours && (*ours)->as_buffer() != nullptr) {
-    cmd.iova = IOMMUFD_TRY(map_buffer(*ioas, request, *(*ours)->as_buffer(), cmd.start, last, a.call()));
+  if (Result<Ref<File>> ours = a.call().resolve(cmd.fd); ours && *ours && (*ours)->as_dma_buf() != nullptr) {
+    cmd.iova = IOMMUFD_TRY(map_buffer(*ioas, request, *(*ours)->as_dma_buf(), cmd.start, last, a.call()));
     return a.reply();
   }
   Result<Fd> file = a.call().descriptor(cmd.fd);
@@ -155,8 +157,9 @@ Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a) {
     return reject(Errno::kOpNotSupp,
                   {"fd", static_cast<u64>(cmd.fd), "a dma-buf must come from a VFIO device", "iommufd-core 3.6 row e"});
   }
-  cmd.iova = IOMMUFD_TRY(ioas->map(request, make_ref<mem::FileSpace>(std::move(*file)), cmd.start, a.call().process(),
-                                   ctx.charge_mode(a.call())));
+  const u64 page_size = a.call().seen_page_size(*file);
+  cmd.iova = IOMMUFD_TRY(ioas->map(request, make_ref<mem::FileSpace>(std::move(*file), page_size), cmd.start,
+                                   a.call().process(), ctx.charge_mode(a.call())));
   return a.reply();
 }
 

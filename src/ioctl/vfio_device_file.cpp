@@ -38,7 +38,7 @@ Result<s64> VfioDeviceFile::ioctl(Call& call, u32 cmd, u64 arg) {
     case abi::VfioCommand::kGetPciHotResetInfo: return zero(get_hot_reset_info(call, device, at));
     case abi::VfioCommand::kPciHotReset: return zero(hot_reset(call, device, at));
     case abi::VfioCommand::kIoeventfd: return zero(set_ioeventfd(call, device, at));
-    case abi::VfioCommand::kFeature: return zero(feature(call, device, at));
+    case abi::VfioCommand::kFeature: return feature(call, device, at);
     case abi::VfioCommand::kBindIommufd: break;
   }
   return reject(Errno::kNoTty, {"cmd", cmd, "is no command of a VFIO device", "vfio-device 2"});

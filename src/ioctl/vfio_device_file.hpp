@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // An open of /dev/vfio/devices/NAME: decodes system calls into typed calls of vfio::DeviceFile. Which errno, and in
 // which order checks run, is ABI: each handler's order is that of its section in spec vfio-device. The handlers are in
-// vfio_bind.cpp (5, 6), vfio_info.cpp (7, 8, 12), vfio_irqs.cpp (13, 15), vfio_reset.cpp (14) and vfio_feature.cpp (16).
+// vfio_bind.cpp (5, 6), vfio_info.cpp (7, 8, 12), vfio_irqs.cpp (13, 15), vfio_reset.cpp (14), vfio_feature.cpp and
+// vfio_dma_buf.cpp (16).
 #pragma once
 
 #include <memory>
@@ -37,7 +38,9 @@ class VfioDeviceFile final : public File {
   Result<void> set_ioeventfd(Call& call, Busy& device, UserVa arg);
   Result<void> get_hot_reset_info(Call& call, Busy& device, UserVa arg);
   Result<void> hot_reset(Call& call, Busy& device, UserVa arg);
-  Result<void> feature(Call& call, Busy& device, UserVa arg);
+  Result<s64> feature(Call& call, Busy& device, UserVa arg);
+  // The value is the descriptor. `at`: the feature's data.
+  Result<s64> export_dma_buf(Call& call, Busy& device, UserVa at);
 
   const std::unique_ptr<vfio::DeviceFile> file_;
 };

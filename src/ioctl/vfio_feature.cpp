@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// VFIO_DEVICE_FEATURE (spec vfio-device 16). vfio-pci offers low power; everything else it answers with kNoTty, also
+// VFIO_DEVICE_FEATURE (spec vfio-device 16). vfio-pci offers low power and dma-bufs; everything else it answers with kNoTty, also
 // BUS_MASTER, which only other bus drivers have.
 #include "abi/vfio.hpp"
 #include "base/explain.hpp"
@@ -18,11 +18,13 @@ Err bad(const char* field, u64 value, const char* rule) {
 
 enum class Next : u8 { kDone, kRun };  // kDone: it was only a probe
 
-// The part of the protocol that every feature shares, for one that can only be set.
-Result<Next> check_set_only(const VfioFeature& cmd, std::size_t data_size) {
-  if ((cmd.flags & VfioFeature::kGet) != 0) return bad("flags", cmd.flags, "the feature can only be set");
+// The part of the protocol that every feature shares, for one that can only be set, or only be got.
+Result<Next> check_one_way(const VfioFeature& cmd, u32 way, std::size_t data_size) {
+  constexpr u32 kWays = VfioFeature::kGet | VfioFeature::kSet;
+  if ((cmd.flags & kWays & ~way) != 0)
+    return bad("flags", cmd.flags, way == VfioFeature::kSet ? "the feature can only be set" : "it can only be got");
   if ((cmd.flags & VfioFeature::kProbe) != 0) return Next::kDone;
-  if ((cmd.flags & VfioFeature::kSet) == 0) return bad("flags", cmd.flags, "must have GET, SET or PROBE");
+  if ((cmd.flags & way) == 0) return bad("flags", cmd.flags, "must have GET, SET or PROBE");
   if (cmd.argsz - sizeof cmd < data_size) return bad("argsz", cmd.argsz, "must hold the feature's data");
   return Next::kRun;
 }
@@ -39,7 +41,7 @@ Result<std::optional<vfio::Eventfd>> read_wakeup(Call& call, UserVa at) {
 
 }  // namespace
 
-Result<void> VfioDeviceFile::feature(Call& call, Busy& device, UserVa arg) {
+Result<s64> VfioDeviceFile::feature(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(VfioFeature));
   const VfioFeature cmd = IOMMUFD_TRY(copy_in_minimum<VfioFeature>(bytes, "vfio-device 16"));
   const u32 modes = cmd.flags & (cmd.kGet | cmd.kSet | cmd.kProbe);
@@ -48,15 +50,18 @@ Result<void> VfioDeviceFile::feature(Call& call, Busy& device, UserVa arg) {
 
   switch (static_cast<VfioFeatureIndex>(cmd.flags & cmd.kIndexMask)) {
     case VfioFeatureIndex::kLowPowerEntry:
-      if (IOMMUFD_TRY(check_set_only(cmd, 0)) == Next::kDone) return {};
-      return device.enter_low_power(std::nullopt);
+      if (IOMMUFD_TRY(check_one_way(cmd, cmd.kSet, 0)) == Next::kDone) return 0;
+      return zero(device.enter_low_power(std::nullopt));
     case VfioFeatureIndex::kLowPowerEntryWithWakeup:
-      if (IOMMUFD_TRY(check_set_only(cmd, sizeof(abi::VfioLowPowerWakeup))) == Next::kDone) return {};
-      return device.enter_low_power(IOMMUFD_TRY(read_wakeup(call, advance(arg, sizeof cmd))));
+      if (IOMMUFD_TRY(check_one_way(cmd, cmd.kSet, sizeof(abi::VfioLowPowerWakeup))) == Next::kDone) return 0;
+      return zero(device.enter_low_power(IOMMUFD_TRY(read_wakeup(call, advance(arg, sizeof cmd)))));
     case VfioFeatureIndex::kLowPowerExit:
-      if (IOMMUFD_TRY(check_set_only(cmd, 0)) == Next::kDone) return {};
+      if (IOMMUFD_TRY(check_one_way(cmd, cmd.kSet, 0)) == Next::kDone) return 0;
       device.exit_low_power();
-      return {};
+      return 0;
+    case VfioFeatureIndex::kDmaBuf:
+      if (IOMMUFD_TRY(check_one_way(cmd, cmd.kGet, sizeof(abi::VfioDmaBuf))) == Next::kDone) return 0;
+      return export_dma_buf(call, device, advance(arg, sizeof cmd));
     case VfioFeatureIndex::kMigPrecopyInfoV2: return bad("flags", cmd.flags, "the device cannot migrate");
   }
   return reject(Errno::kNoTty, {"flags", cmd.flags, "the device does not have this feature", "vfio-device 16"});

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,7 +28,8 @@ struct PageKey {
 struct PageRun {
   PageKey first;
   u64 pages = 0;
-  u64 page_size = kPageSize;  // of the mapping: 4 KiB, or 2 MiB / 1 GiB where huge pages back it
+  u64 page_size = kPageSize;         // of the mapping: 4 KiB, or 2 MiB / 1 GiB where huge pages back it
+  std::optional<PhysAddr> on_bus{};  // memory of a device: the address of the first page; keys do not matter then
 };
 
 // What kind of memory it is (spec iommufd-core 3.6, 4.3): the rules differ.

@@ -69,7 +69,7 @@ Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<Pag
       errno == ENOSPC)
     return Err(Errno::kNoMem);
   out.push_back({PageKey{file_space_id(st.st_dev, st.st_ino), page.raw() >> kPageShift}, count,
-                 huge ? static_cast<u64>(fs.f_bsize) : kPageSize});
+                 huge ? static_cast<u64>(fs.f_bsize) : seen_page_size_});
   return {};
 }
 

@@ -20,8 +20,9 @@ std::optional<u64> dma_buf_size(const Fd& file);
 
 class FileSpace final : public AddressSpace {
  public:
-  // `fd` is the client's file, reopened or duplicated; any kind is accepted here and examined when pages are pinned.
-  explicit FileSpace(Fd fd) : fd_(std::move(fd)) {}
+  // `fd` is the client's file, reopened or duplicated; any kind is accepted here and examined when pages are pinned. Its frames are
+  // contiguous by `seen_page_size`, or by the page size of the file where that is larger.
+  explicit FileSpace(Fd fd, u64 seen_page_size = kPageSize) : fd_(std::move(fd)), seen_page_size_(seen_page_size) {}
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override;
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override;
   // kInval unless the file is on tmpfs (memfd) or hugetlbfs and reaches to the last page asked for. Missing pages are
@@ -32,6 +33,7 @@ class FileSpace final : public AddressSpace {
 
  private:
   const Fd fd_;
+  const u64 seen_page_size_;
 };
 
 }  // namespace iommufd::mem

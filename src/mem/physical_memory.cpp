@@ -30,7 +30,7 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(const PhysPolicy&
   end &= ~(2 * kMiB - 1);
   const auto usable = [&](u64 lo, u64 hi) { return std::max(start, lo) < std::min(end, hi); };
   if (!usable(kLowest, kHoleStart) && !usable(kHoleEnd, kMaxEnd)) return Err(Errno::kInval);
-  const u64 slots = div_round_up(end >> kPageShift, kChunkFrames);
+  const u64 slots = div_round_up(std::max(end, kHoleEnd) >> kPageShift, kChunkFrames);
   sys::Mapping table = IOMMUFD_TRY(sys::Mapping::anonymous(slots * sizeof(std::atomic<Chunk*>)));
   std::unique_ptr<PhysicalMemory> memory(new PhysicalMemory(policy, std::move(table)));
   {
@@ -193,6 +193,13 @@ Result<u64> PhysicalMemory::frame_of_locked(const PageKey& key, u64 page_size) {
   return number;
 }
 
+Result<u64> PhysicalMemory::frame_on_bus_locked(PhysAddr address) {
+  const u64 number = address.raw() >> kPageShift;
+  if (number / kChunkFrames >= chunk_table_.bytes().size() / sizeof(std::atomic<Chunk*>)) return Err(Errno::kNoMem);
+  frame_at_locked(number).of_device = true;
+  return number;
+}
+
 void PhysicalMemory::pin_frame_locked(Frame& f, AddressSpace& space, UserVa va) {
   // With a home it was unpinned a moment ago and not yet released; it is the same page, so the old way to it still holds.
   if (f.home == nullptr) {
@@ -215,7 +222,8 @@ Result<void> PhysicalMemory::pin(AddressSpace& space, UserVa va, const PageRun& 
     const MutexLock lock(mu_);
     for (; done < out.size(); ++done) {
       const PageKey key{run.first.space, run.first.index + done};
-      const Result<u64> frame = frame_of_locked(key, run.page_size);
+      const Result<u64> frame = run.on_bus ? frame_on_bus_locked(advance(*run.on_bus, done * kPageSize))
+                                           : frame_of_locked(key, run.page_size);
       if (!frame) break;
       pin_frame_locked(*find_frame(*frame), space, advance(va, done * kPageSize));
       out[done] = PhysAddr{*frame << kPageShift};
@@ -258,7 +266,7 @@ std::size_t PhysicalMemory::release_locked(std::span<const PhysAddr> frames, Ref
     if (--f.held != 0 || f.pins != 0) continue;
     Home* home = std::exchange(f.home, nullptr);
     if (--home->frames == 0) gone = std::move(homes_.extract(home->space.get()).mapped().space);
-    push_locked(idle_, number);
+    if (!f.of_device) push_locked(idle_, number);
   }
   return done;
 }

@@ -5,7 +5,8 @@
 // * A page (PageKey) has one frame, however often and wherever it is pinned. The frame stays the page's after the last
 //   unpin until it is taken for another page, oldest first.
 // * A frame can be reached by DMA while it is pinned, and only then: resolve() finds nothing otherwise.
-// * Frame 0, the MMIO hole below 4 GiB with the MSI window, and the first MiB are never handed out.
+// * Frame 0, the MMIO hole below 4 GiB with the MSI window, and the first MiB are never handed out. In the hole are the BARs of
+//   devices: their frames have addresses that are given (PageRun::on_bus), and exist as long as they are pinned.
 // * Under the fragmented policy the frame after that of page i is never given to page i + 1. Huge pages are contiguous.
 //
 // Concurrency: resolve() takes no lock; it may be called only inside a DMA transaction (mem/dma_barrier.hpp): between its
@@ -46,7 +47,8 @@ class PhysicalMemory {
   PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
   // Pins the pages of `run`, which `space` reaches from `va` on, and writes one address per page to `out`.
-  // Errors: kNoMem when the memory is full (nothing stays pinned).
+  // Memory of a device has the addresses that the run says, outside of RAM. Errors: kNoMem when the memory is full, or there are
+  // no such addresses (nothing stays pinned).
   Result<void> pin(AddressSpace& space, UserVa va, const PageRun& run, std::span<PhysAddr> out) IOMMUFD_EXCLUDES(mu_);
   // Pins each page of `run` once and for all, however often it is asked for: its address was given away, and nobody will say when
   // it is no longer used. Errors: kNoMem (what was published until then stays so).
@@ -89,6 +91,7 @@ class PhysicalMemory {
     u32 held = 0;  // unpins that wait for their release
     u64 next = 0;  // in the queue that it is in
     bool queued = false;
+    bool of_device = false;  // its address is the device's: it is nobody else's, ever
     bool published = false;  // has a pin that stays
   };
   // Frames in the order in which they came, linked through themselves: entering one allocates nothing.
@@ -128,6 +131,7 @@ class PhysicalMemory {
   Result<u64> take_idle_locked() IOMMUFD_REQUIRES(mu_);
   Result<u64> take_small_locked() IOMMUFD_REQUIRES(mu_);
   Result<u64> frame_of_locked(const PageKey& key, u64 page_size) IOMMUFD_REQUIRES(mu_);
+  Result<u64> frame_on_bus_locked(PhysAddr address) IOMMUFD_REQUIRES(mu_);
   void unpin_locked(std::span<const PhysAddr> frames) IOMMUFD_REQUIRES(mu_);
   // Releases from the front of `frames` on, and stops after one that let go of the last frame of an address space: that is
   // handed out in `gone`. Returns how many were released.

@@ -79,6 +79,7 @@ void Function::finish_disable() {
 }
 
 void Function::reset() {
+  resets_.fetch_add(1, std::memory_order_acq_rel);
   {
     const MutexLock lock(mu_);
     hardware_.set_power(PowerState::kD0);
@@ -263,6 +264,8 @@ void Function::follow_messages() {
   }
   messages_.store(now, std::memory_order_release);
 }
+
+bool Function::decodes_memory() const { return (decoding_.load(std::memory_order_acquire) & reg::kCommandMemory) != 0; }
 
 void Function::show_live_registers() {
   hardware_.set_line(line());

@@ -75,6 +75,14 @@ class Function final : private InterruptPort {
 
   // After SET_IRQS. No lock is held.
   void interrupts_set() { model_->interrupts_set(); }
+
+  // How often it has been reset, on whose wish soever.
+  [[nodiscard]] u64 resets() const { return resets_.load(std::memory_order_acquire); }
+  // The function answers accesses to its memory BARs.
+  [[nodiscard]] bool decodes_memory() const;
+  // Where the BAR is on the bus; 0 where there is none.
+  [[nodiscard]] u64 bar_base(u32 bar) const { return placement_.bar_base[bar]; }
+
   [[nodiscard]] DeviceModel& model() { return *model_; }
   PollOutcome poll() { return model_->poll(); }
 
@@ -135,6 +143,7 @@ class Function final : private InterruptPort {
   // Copies of what hardware_ holds, for paths that may not take mu_: BAR accesses and interrupts.
   std::atomic<u16> decoding_{0};         // the decoding bits of the command register; none in D3hot
   std::atomic<bool> bus_master_{false};  // never in D3hot
+  std::atomic<u64> resets_{0};
   std::atomic<Messages> messages_{Messages::kOff};
   std::atomic<u32> msi_vectors_{1};
   std::atomic<Level> line_{Level::kLow};

@@ -30,7 +30,7 @@ class AttributeFile final : public ioctl::File {
   Result<u64> read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override IOMMUFD_EXCLUDES(mu_);
   Result<u64> write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(ioctl::Call& call, const ioctl::MmapRequest& request) override;
-  [[nodiscard]] bool seekable() const override { return true; }
+  Result<u64> seek(const ioctl::SeekRequest& request) override { return ioctl::seek_anywhere(request); }
   void release() override {
     if (closed_) closed_();
   }

@@ -137,7 +137,7 @@ Result<Ref<ioctl::File>> ClientCall::resolve(int fd) {
 }
 
 Result<int> ClientCall::install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) {
-  Result<Ref<OpenFile>> open = OpenFile::make_anonymous(name);
+  Result<Ref<OpenFile>> open = OpenFile::make_anonymous(name, file->size());
   if (!open) {
     file->release();
     return Err(open.error());
@@ -163,6 +163,12 @@ Result<int> ClientCall::install_again(const ioctl::File& file, ioctl::CloseOnExe
       return give_descriptor(runtime_, *this, found->get(), run_flag(close_on_exec));
   }
   return reject(Errno::kBusy, {"name", 0, "the device is open, and no program has its descriptor", "vfio-device 18"});
+}
+
+u64 ClientCall::seen_page_size(const Fd& file) {
+  struct stat st{};
+  if (runtime_.huge == nullptr || ::fstat(file.get(), &st) != 0) return kPageSize;
+  return runtime_.huge->page_size(st.st_dev, st.st_ino);
 }
 
 std::string ClientCall::describe() {

@@ -235,7 +235,7 @@ Result<Ref<ProcessMemory>> ProcessTable::resolve_memory(const CallScope& call, C
   }
   // An exec that failed leaves the memory as it was.
   if (old && old->alive() && memory_mark(call.tid()) == old_mark) return old;
-  return ProcessMemory::open(call.tid(), host_, is_device_memory_);
+  return ProcessMemory::open(call.tid(), host_, known_);
 }
 
 void ProcessTable::before_exec(const CallScope& call) {

@@ -93,8 +93,8 @@ class Task : public RefCounted {
 
 class ProcessTable {
  public:
-  ProcessTable(MemlockPolicy memlock, HostFeatures host, IsDeviceMemory is_device_memory)
-      : memlock_(memlock), host_(host), is_device_memory_(std::move(is_device_memory)) {}
+  ProcessTable(MemlockPolicy memlock, HostFeatures host, KnownFiles known)
+      : memlock_(memlock), host_(host), known_(std::move(known)) {}
 
   // The calling thread. What is cached may be stale: find out by a use of its pidfd, and then forget() and find again.
   // Errors: kSrch when the caller is gone, kPerm when it may not be looked at.
@@ -123,7 +123,7 @@ class ProcessTable {
 
   const MemlockPolicy memlock_;
   const HostFeatures host_;
-  const IsDeviceMemory is_device_memory_;
+  const KnownFiles known_;
   Mutex mu_{LockRank::kRunProcess};
   std::unordered_map<pid_t, Ref<Task>> tasks_ IOMMUFD_GUARDED_BY(mu_);
   std::unordered_map<pid_t, Ref<ClientProcess>> processes_ IOMMUFD_GUARDED_BY(mu_);

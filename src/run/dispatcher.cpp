@@ -8,6 +8,7 @@
 #include "base/assert.hpp"
 #include "base/sync.hpp"
 #include "run/file_calls.hpp"
+#include "run/huge_calls.hpp"
 
 namespace iommufd::run {
 
@@ -49,8 +50,12 @@ Answer Dispatcher::answer(CallScope& scope) {
     case SYS_fstat: return handle_fstat(runtime_, scope, n.int_arg(0), n.arg(1));
     case SYS_execve:
     case SYS_execveat: runtime_.processes.before_exec(scope); return Answer::go_on();
-    default: return handle_file_call(runtime_, scope);
+    default: break;
   }
+  if (runtime_.huge != nullptr) {
+    if (const std::optional<Answer> huge = handle_huge_call(runtime_, scope)) return *huge;
+  }
+  return handle_file_call(runtime_, scope);
 }
 
 }  // namespace iommufd::run

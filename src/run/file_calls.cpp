@@ -15,6 +15,7 @@
 #include "base/explain.hpp"
 #include "run/attributes.hpp"
 #include "run/explain.hpp"
+#include "run/huge_calls.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -82,19 +83,11 @@ Answer transfer_vector(ClientCall& call, OpenFile& file, const Transfer& t, u64 
 }
 
 Answer seek(OpenFile& file, u64 offset, int whence) {
-  if (!file.file().seekable()) return Answer::fail(Errno::kSPipe);
-  s64 base = 0;
-  switch (whence) {
-    case SEEK_SET: break;
-    case SEEK_CUR: base = static_cast<s64>(file.position.load(std::memory_order_relaxed)); break;
-    case SEEK_END: base = file.attributes().st_size; break;
-    default: return Answer::fail(Errno::kInval);
-  }
-  s64 to = 0;
-  if (__builtin_add_overflow(base, static_cast<s64>(offset), &to)) return Answer::fail(Errno::kOverflow);
-  if (to < 0) return Answer::fail(Errno::kInval);
-  file.position.store(static_cast<u64>(to), std::memory_order_relaxed);
-  return Answer::of(to);
+  const Result<u64> to =
+      file.file().seek({static_cast<s64>(offset), whence, file.position.load(std::memory_order_relaxed),
+                        static_cast<u64>(file.attributes().st_size)});
+  if (to) file.position.store(*to, std::memory_order_relaxed);
+  return Answer::from(to);
 }
 
 // Our rules first; the kernel then maps the memfd at that offset. What it checks itself (address, limits) stays its own.
@@ -193,15 +186,25 @@ Answer handle_file_call(const Runtime& runtime, CallScope& scope) {
   return with_file(runtime, scope, fd, [&](ClientCall& call, OpenFile& file) { return dispatch(runtime, call, file); });
 }
 
-Answer handle_fstat(const Runtime& runtime, CallScope& scope, int fd, u64 stat_at) {
+namespace {
+
+template <class Put>
+Answer stat_file(const Runtime& runtime, CallScope& scope, int fd, Put&& put) {
+  if (runtime.huge != nullptr) {
+    if (const std::optional<struct stat> huge = stat_huge_file(runtime, scope, fd)) return Answer::from(put(*huge));
+  }
   return with_file(runtime, scope, fd,
-                   [&](ClientCall&, OpenFile& file) { return Answer::from(scope.put(stat_at, file.attributes())); });
+                   [&](ClientCall&, OpenFile& file) { return Answer::from(put(file.attributes())); });
+}
+
+}  // namespace
+
+Answer handle_fstat(const Runtime& runtime, CallScope& scope, int fd, u64 stat_at) {
+  return stat_file(runtime, scope, fd, [&](const struct stat& st) { return scope.put(stat_at, st); });
 }
 
 Answer handle_fstatx(const Runtime& runtime, CallScope& scope, int fd, u64 statx_at) {
-  return with_file(runtime, scope, fd, [&](ClientCall&, OpenFile& file) {
-    return Answer::from(scope.put(statx_at, statx_of(file.attributes())));
-  });
+  return stat_file(runtime, scope, fd, [&](const struct stat& st) { return scope.put(statx_at, statx_of(st)); });
 }
 
 }  // namespace iommufd::run

@@ -3,8 +3,10 @@
 
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -61,6 +63,20 @@ constexpr auto kRules = std::to_array<Rule>({
     {.name = "faccessat2", .number = SYS_faccessat2},
 });
 
+// What emulated huge pages need beside. mmap: files of the pool have any number; the dynamic linker's maps pass.
+constexpr auto kHugeRules = std::to_array<Rule>({
+    {.name = "mmap",
+     .number = SYS_mmap,
+     .fd_arg = 4,
+     .offset_arg = 5,
+     .flag_arg = 3,
+     .flags = MAP_HUGETLB,
+     .passing_flags = kPassingMapFlag},
+    {.name = "ftruncate", .number = SYS_ftruncate},
+    {.name = "fstatfs", .number = SYS_fstatfs},
+    {.name = "memfd_create", .number = SYS_memfd_create, .flag_arg = 1, .flags = MFD_HUGETLB},
+});
+
 constexpr u32 arg_low(int arg) { return static_cast<u32>(offsetof(seccomp_data, args)) + 8 * static_cast<u32>(arg); }
 constexpr u32 arg_high(int arg) { return arg_low(arg) + 4; }
 
@@ -68,7 +84,7 @@ constexpr u32 arg_high(int arg) { return arg_low(arg) + 4; }
 // call the same: five or six comparisons, then at most five words of arguments.
 class Builder {
  public:
-  std::vector<sock_filter> build() {
+  std::vector<sock_filter> build(std::span<const Rule> rules) {
     const Label other_arch = bpf_.make_label(), x32 = bpf_.make_label();
     bpf_.load(offsetof(seccomp_data, arch));
     const Label native = bpf_.make_label();
@@ -77,7 +93,7 @@ class Builder {
     bpf_.place(native);
     bpf_.load(offsetof(seccomp_data, nr));
     bpf_.jump_if_at_least(kX32Bit, x32);
-    search(kRules);
+    search(rules);
     for (const Block& b : blocks_) emit(b);
     bpf_.place(notify_);
     bpf_.verdict(SECCOMP_RET_USER_NOTIF);
@@ -98,7 +114,8 @@ class Builder {
   Label block_of(const Rule& rule) {
     if (rule.always()) return notify_;
     for (const Block& b : blocks_) {
-      if (b.rule.fd_arg == rule.fd_arg && b.rule.offset_arg == rule.offset_arg && b.rule.type_arg == rule.type_arg)
+      if (b.rule.fd_arg == rule.fd_arg && b.rule.offset_arg == rule.offset_arg && b.rule.type_arg == rule.type_arg &&
+          b.rule.flag_arg == rule.flag_arg && b.rule.flags == rule.flags && b.rule.passing_flags == rule.passing_flags)
         return b.label;
     }
     blocks_.push_back({rule, bpf_.make_label()});
@@ -126,6 +143,14 @@ class Builder {
       bpf_.bit_and(kTypeMask);
       bpf_.jump_if_equal(kOurType, notify_);
     }
+    if (b.rule.flag_arg != Rule::kNone) {
+      const Label other = bpf_.make_label();
+      bpf_.load(arg_low(b.rule.flag_arg));
+      bpf_.bit_and(b.rule.flags);
+      bpf_.jump_if_equal(0, other);
+      bpf_.jump(notify_);
+      bpf_.place(other);
+    }
     if (b.rule.offset_arg != Rule::kNone) {
       bpf_.load(arg_high(b.rule.offset_arg));
       bpf_.jump_if_at_least(static_cast<u32>(vfio::kRegionBase >> 32), notify_);
@@ -135,6 +160,11 @@ class Builder {
       bpf_.load(arg_low(b.rule.fd_arg));
       bpf_.jump_if_at_least(0x8000'0000, allow);
       bpf_.jump_if_at_least(kFirstFd, notify_);
+      if (b.rule.passing_flags != 0) {
+        bpf_.load(arg_low(b.rule.flag_arg));
+        bpf_.bit_and(b.rule.passing_flags);
+        bpf_.jump_if_equal(0, notify_);
+      }
       bpf_.place(allow);
     }
     bpf_.verdict(SECCOMP_RET_ALLOW);
@@ -169,7 +199,20 @@ static_assert(sorted(), "the binary search needs rising numbers");
 
 }  // namespace
 
-std::span<const Rule> filter_rules() { return kRules; }
-std::vector<sock_filter> build_filter() { return Builder().build(); }
+std::vector<Rule> filter_rules(HugetlbPolicy::Kind hugetlb) {
+  std::vector<Rule> rules(kRules.begin(), kRules.end());
+  if (hugetlb == HugetlbPolicy::Kind::kReal) return rules;
+  for (const Rule& rule : kHugeRules) {
+    const auto at = std::ranges::lower_bound(rules, rule.number, {}, &Rule::number);
+    if (at != rules.end() && at->number == rule.number) {
+      *at = rule;
+    } else {
+      rules.insert(at, rule);
+    }
+  }
+  return rules;
+}
+
+std::vector<sock_filter> build_filter(HugetlbPolicy::Kind hugetlb) { return Builder().build(filter_rules(hugetlb)); }
 
 }  // namespace iommufd::run

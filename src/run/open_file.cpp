@@ -58,18 +58,21 @@ Result<Ref<OpenFile>> OpenFile::make(const Node& node, std::string path, const s
   return file;
 }
 
-Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name) { return make_nameless(std::move(name), 0); }
-
-Result<Ref<OpenFile>> OpenFile::make_anonymous_device(std::string name) {
-  return make_nameless(std::move(name), kFileSize);
+Result<Ref<OpenFile>> OpenFile::make_anonymous(std::string name, u64 size) {
+  return make_nameless(std::move(name), 0, size);
 }
 
-Result<Ref<OpenFile>> OpenFile::make_nameless(std::string name, u64 size) {
+Result<Ref<OpenFile>> OpenFile::make_anonymous_device(std::string name) {
+  return make_nameless(std::move(name), kFileSize, 0);
+}
+
+Result<Ref<OpenFile>> OpenFile::make_nameless(std::string name, u64 memory_size, u64 size) {
   struct stat attributes{};
   attributes.st_mode = S_IRUSR | S_IWUSR;
   attributes.st_nlink = 1;
+  attributes.st_size = static_cast<off_t>(size);
   attributes.st_blksize = static_cast<blksize_t>(kPageSize);
-  Fd memfd = IOMMUFD_TRY(sys::make_sealed_memfd(name.c_str(), size));
+  Fd memfd = IOMMUFD_TRY(sys::make_sealed_memfd(name.c_str(), memory_size));
   Ref<OpenFile> file = Ref<OpenFile>::adopt(new OpenFile(nullptr, std::move(name), attributes, {O_RDWR}));
   IOMMUFD_TRY(file->adopt(std::move(memfd)));
   return file;

@@ -46,8 +46,9 @@ class OpenFile final : public RefCounted {
   // The same with a content that cannot be changed, for a text file.
   static Result<Ref<OpenFile>> make_text(const Node* node, std::string path, const struct stat& attributes,
                                          OpenMode mode, std::string_view content);
-  // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says.
-  static Result<Ref<OpenFile>> make_anonymous(std::string name);
+  // A fresh memfd for a file that has no path: `name` is what a link to its descriptor says, `size` what fstat says. The memfd
+  // itself is empty.
+  static Result<Ref<OpenFile>> make_anonymous(std::string name, u64 size);
   // The same for a device.
   static Result<Ref<OpenFile>> make_anonymous_device(std::string name);
 
@@ -78,7 +79,7 @@ class OpenFile final : public RefCounted {
  private:
   friend class FileTable;
   class Memory;
-  static Result<Ref<OpenFile>> make_nameless(std::string name, u64 size);
+  static Result<Ref<OpenFile>> make_nameless(std::string name, u64 memory_size, u64 size);
   OpenFile(const Node* node, std::string path, const struct stat& attributes, OpenMode mode)
       : node_(node), path_(std::move(path)), attributes_(attributes), mode_(mode) {}
   Result<void> adopt(Fd memfd);

@@ -35,6 +35,14 @@ struct MemlockPolicy {
 // the pages themselves (pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had.
 enum class PinPolicy : u8 { kAuto, kReal };
 
+// --hugetlb: memory in huge pages (MAP_HUGETLB, MFD_HUGETLB). kReal is the machine's own business; kEmulate makes it of ordinary
+// memory (huge_pool.hpp), of which there are so many bytes.
+struct HugetlbPolicy {
+  enum class Kind : u8 { kReal, kEmulate };
+  Kind kind = Kind::kReal;
+  u64 bytes = u64{1} << 30;
+};
+
 // --explain: one line for each failing ioctl that says which rule failed.
 enum class Explain : u8 { kNo, kYes };
 
@@ -46,6 +54,7 @@ struct Options {
   CapsPolicy caps;
   MemlockPolicy memlock;
   PinPolicy pin = PinPolicy::kAuto;
+  HugetlbPolicy hugetlb;
   PathsPolicy paths = PathsPolicy::kAuto;
   Explain explain = Explain::kNo;
   HostFeatures host = HostFeatures::kAll;

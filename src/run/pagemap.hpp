@@ -20,7 +20,7 @@ class PagemapFile final : public ioctl::File {
   Result<u64> read(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<u64> write(ioctl::Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(ioctl::Call& call, const ioctl::MmapRequest& request) override;
-  [[nodiscard]] bool seekable() const override { return true; }
+  Result<u64> seek(const ioctl::SeekRequest& request) override { return ioctl::seek_anywhere(request); }
   void release() override {}
 
  private:

@@ -17,6 +17,7 @@
 #include "base/sys.hpp"
 #include "run/attributes.hpp"
 #include "run/file_calls.hpp"
+#include "run/huge_files.hpp"
 #include "run/open_call.hpp"
 #include "run/pagemap.hpp"
 #include "run/proc_status.hpp"
@@ -88,6 +89,8 @@ PathCalls::PathCalls(const Runtime& runtime)
   names_.insert("status");  // own_status()
   names_.insert(kPagemap);
   if (runtime.service.faults() != nullptr) names_.insert(kFailNth);
+  if (runtime.huge != nullptr)
+    for (const std::string_view name : huge_file_names()) names_.emplace(name);
   collect_names(runtime.service.tree().root());
 }
 
@@ -116,6 +119,7 @@ Answer PathCalls::handle(CallScope& scope) {
   if (std::optional<Answer> a = own_status(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_pagemap(scope, *request, where->path)) return *a;
   if (std::optional<Answer> a = own_fail_nth(scope, *request, where->path)) return *a;
+  if (std::optional<Answer> a = own_huge_file(scope, *request, where->path)) return *a;
 
   const Lookup found = runtime_.service.tree().lookup(where->path, request->follow ? Follow::kYes : Follow::kNo);
   const bool native = where->native && found.outcome != Lookup::Outcome::kElsewhere;
@@ -414,6 +418,30 @@ std::optional<Answer> PathCalls::own_fail_nth(CallScope& scope, const Request& r
     return data.size();
   };
   text.closed = [faults, tid] { faults->finish(tid); };
+  return open_text(runtime_, *call, text, request.flags);
+}
+
+std::optional<Answer> PathCalls::own_huge_file(CallScope& scope, const Request& request, const std::string& path) {
+  HugePool* pool = runtime_.huge;
+  if (pool == nullptr || request.op != Op::kOpen || (request.flags & (O_PATH | O_DIRECTORY)) != 0 ||
+      !read_huge_file(*pool, path))
+    return {};
+  Result<ClientCall> call = ClientCall::make_confirmed(runtime_, scope);
+  if (!call) return {};
+  const bool writes = OpenMode{request.flags}.writable();
+  if (writes && !(sets_huge_pages(path) && call->capable(mem::Capability::kSysAdmin)))
+    return Answer::fail(Errno::kAcces);
+  TextFile text;
+  text.path = path;
+  if (::stat(path.c_str(), &text.attributes) != 0) text.attributes.st_mode = S_IFREG | 0444;
+  text.read = [pool, path](Reader) { return read_huge_file(*pool, path).value_or(std::string()); };
+  text.write = [pool](std::string_view data, u64) -> Result<u64> {
+    u64 pages = 0;
+    const std::string_view digits = data.substr(0, data.find('\n'));
+    if (!parse_all(digits, pages)) return Err(Errno::kInval);
+    pool->resize(pages);
+    return data.size();
+  };
   return open_text(runtime_, *call, text, request.flags);
 }
 

@@ -69,6 +69,9 @@ class PathCalls {
   // open() of fail-nth of a thread (fault_plans.hpp), where the service injects faults.
   std::optional<Answer> own_fail_nth(CallScope& scope, const Request& request, std::string_view path);
 
+  // open() of a file that tells of huge pages (huge_files.hpp), where they are emulated.
+  std::optional<Answer> own_huge_file(CallScope& scope, const Request& request, const std::string& path);
+
   static Answer put_stat(const CallScope& scope, const Request& request, const struct stat& st);
   static Answer put_link(const CallScope& scope, const Request& request, std::string_view target);
 

@@ -40,14 +40,14 @@ ssize_t file_copy(std::span<const Piece> pieces, Copy&& copy) {
 
 }  // namespace
 
-Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory) {
+Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, KnownFiles known) {
   Fd mem(IOMMUFD_TRY(sys::check(::open(fmt::format("/proc/{}/mem", tid).c_str(), O_RDWR | O_CLOEXEC))));
   VmaReader vmas = IOMMUFD_TRY(VmaReader::open(tid, host));
-  return Ref<ProcessMemory>::adopt(new ProcessMemory(std::move(mem), std::move(vmas), std::move(is_device_memory)));
+  return Ref<ProcessMemory>::adopt(new ProcessMemory(std::move(mem), std::move(vmas), std::move(known)));
 }
 
-ProcessMemory::ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory)
-    : mem_(std::move(mem)), vmas_(std::move(vmas)), is_device_memory_(std::move(is_device_memory)) {}
+ProcessMemory::ProcessMemory(Fd mem, VmaReader vmas, KnownFiles known)
+    : mem_(std::move(mem)), vmas_(std::move(vmas)), known_(std::move(known)) {}
 
 bool ProcessMemory::alive() const {
   // Nothing is mapped at address 0 (or it is, and reads): an error speaks of a living memory, an end of file of a dead one.
@@ -147,7 +147,7 @@ Result<void> ProcessMemory::touch(u64 start, u64 end, u64 page_size) {
 Result<void> ProcessMemory::populate_part(const Vma& vma, u64 start, u64 end, Access access) {
   // A pin asks for the right to write, or for the right to read.
   if (!allows(vma.access, allows(access, Access::kWrite) ? Access::kWrite : Access::kRead)) return Err(Errno::kFault);
-  if (vma.inode != 0 && is_device_memory_(vma.dev, vma.inode)) return Err(Errno::kFault);
+  if (vma.inode != 0 && known_.is_device_memory(vma.dev, vma.inode)) return Err(Errno::kFault);
   // Memory that may be written but not read (PROT_WRITE alone) cannot be touched without changing it.
   if (allows(vma.access, Access::kRead)) IOMMUFD_TRY(touch(start, end, vma.page_size));
   return {};
@@ -157,9 +157,12 @@ Result<void> ProcessMemory::populate_each(UserVa page, u64 count, Access access,
   u64 end = 0;
   bool ok = !__builtin_add_overflow(page.raw(), count * kPageSize, &end);
   for (u64 at = page.raw(); ok && at < end;) {
-    const Result<Vma> vma = vmas_.find(at);
+    Result<Vma> vma = vmas_.find(at);
     ok = vma.has_value();
     if (!ok) break;
+    vma->seen_page_size = vma->page_size;
+    if (known_.huge != nullptr && vma->inode != 0)
+      vma->seen_page_size = std::max(vma->page_size, known_.huge->page_size(vma->dev, vma->inode));
     const u64 stop = std::min(vma->end, end);
     ok = populate_part(*vma, at, stop, access).has_value();
     if (ok) visit(*vma, at, stop);
@@ -172,7 +175,7 @@ Result<void> ProcessMemory::populate_each(UserVa page, u64 count, Access access,
 
 mem::PageRun ProcessMemory::run_of(const AddressSpace& space, const Vma& vma, u64 start, u64 end) {
   mem::PageRun run;
-  run.page_size = vma.page_size;
+  run.page_size = vma.seen_page_size;
   run.pages = (end - start) / kPageSize;
   run.first = vma.shared && vma.inode != 0 ? mem::PageKey{mem::file_space_id(vma.dev, vma.inode),
                                                           (vma.file_offset + (start - vma.start)) / kPageSize}

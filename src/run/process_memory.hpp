@@ -26,19 +26,24 @@
 #include "base/sync.hpp"
 #include "mem/address_space.hpp"
 #include "run/call_scope.hpp"
+#include "run/huge_pool.hpp"
 #include "run/options.hpp"
 #include "run/pin_ring.hpp"
 #include "run/vma.hpp"
 
 namespace iommufd::run {
 
-// Whether the inode is memory of one of our device files: it cannot be pinned (kFault, as for device memory).
-using IsDeviceMemory = std::function<bool(dev_t, ino_t)>;
+// Files that are more than they seem to be.
+struct KnownFiles {
+  // Memory of one of our device files: it cannot be pinned (kFault, as for device memory).
+  std::function<bool(dev_t, ino_t)> is_device_memory;
+  const HugePool* huge = nullptr;  // memory that is huge pages to its owner; null: there is none
+};
 
 class ProcessMemory final : public mem::AddressSpace {
  public:
   // Pre: `tid` is alive and stands still. Errors: kAcces (not ours to look at), kNoEnt, kMFile.
-  static Result<Ref<ProcessMemory>> open(pid_t tid, HostFeatures host, IsDeviceMemory is_device_memory);
+  static Result<Ref<ProcessMemory>> open(pid_t tid, HostFeatures host, KnownFiles known);
 
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(users_mu_);
@@ -69,7 +74,7 @@ class ProcessMemory final : public mem::AddressSpace {
     pid_t tgid;
     std::shared_ptr<const Fd> pidfd;
   };
-  ProcessMemory(Fd mem, VmaReader vmas, IsDeviceMemory is_device_memory);
+  ProcessMemory(Fd mem, VmaReader vmas, KnownFiles known);
   // `by_number` copies by the number of a process that uses this memory, `by_file` when there is none.
   template <class ByNumber, class ByFile>
   Result<std::size_t> from_outside(ByNumber&& by_number, ByFile&& by_file) IOMMUFD_EXCLUDES(users_mu_);
@@ -80,7 +85,7 @@ class ProcessMemory final : public mem::AddressSpace {
 
   const Fd mem_;  // /proc/PID/mem
   const VmaReader vmas_;
-  const IsDeviceMemory is_device_memory_;
+  const KnownFiles known_;
   SharedMutex users_mu_{LockRank::kLeaf};
   std::vector<User> users_ IOMMUFD_GUARDED_BY(users_mu_);
   Mutex ring_mu_{LockRank::kLeaf};

@@ -52,18 +52,19 @@ std::vector<const char*> shell_arguments(const Program& program) {
 
 }  // namespace
 
-Program Program::find(const std::vector<std::string>& argv, const sigset_t& signal_mask) {
+Program Program::find(const Options& options, const sigset_t& signal_mask) {
   Program p;
-  p.file = search_path(argv.front());
-  for (const std::string& word : argv) p.argv.push_back(word.c_str());
+  p.file = search_path(options.argv.front());
+  for (const std::string& word : options.argv) p.argv.push_back(word.c_str());
   p.argv.push_back(nullptr);
   p.signal_mask = signal_mask;
+  p.hugetlb = options.hugetlb;
   return p;
 }
 
 void become(const Program& program, const PathView& view, const Fd& server, pid_t server_pid) {
   if (program.file.find('/') == std::string::npos) fail(server, ControlMessage::Kind::kNoExec, ENOENT);
-  const std::vector<sock_filter> filter = build_filter();
+  const std::vector<sock_filter> filter = build_filter(program.hugetlb.kind);
   const std::vector<const char*> shell = shell_arguments(program);
   if (const Result<void> entered = view.enter(); !entered)
     fail(server, ControlMessage::Kind::kNoView, static_cast<int>(entered.error()));

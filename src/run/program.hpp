@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "run/options.hpp"
 #include "run/path_view.hpp"
 
 namespace iommufd::run {
@@ -17,9 +18,10 @@ struct Program {
   std::string file;               // where PATH found it; the name itself when it has a slash or was not found
   std::vector<const char*> argv;  // ends with null; points into the options
   sigset_t signal_mask;           // as it was when we were started
+  HugetlbPolicy hugetlb;
 
-  // Searches PATH as execvp(3) does. `argv` outlives the result.
-  static Program find(const std::vector<std::string>& argv, const sigset_t& signal_mask);
+  // Searches PATH as execvp(3) does. `options` outlive the result.
+  static Program find(const Options& options, const sigset_t& signal_mask);
 };
 
 // Enters the view, installs the filter, hands the listener to the server and becomes PROGRAM; reports to the server and

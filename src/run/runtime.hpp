@@ -4,6 +4,7 @@
 #pragma once
 
 #include "run/client_process.hpp"
+#include "run/huge_pool.hpp"
 #include "run/listener.hpp"
 #include "run/open_file.hpp"
 #include "run/options.hpp"
@@ -19,6 +20,7 @@ struct Runtime {
   Listener& listener;
   ProcessTable& processes;
   FileTable& files;
+  HugePool* huge;                   // null: huge pages are the machine's
   ino_t client_user_namespace = 0;  // of PROGRAM when it started
 };
 

@@ -139,7 +139,7 @@ Result<void> Server::start_client(const sigset_t& client_mask) {
     (void)send_control(front_, leftover);
   }
   ControlPair sockets = IOMMUFD_TRY(ControlPair::create());
-  const Program program = Program::find(options_.argv, client_mask);
+  const Program program = Program::find(options_, client_mask);
   const pid_t self = ::getpid();
   client_ = IOMMUFD_TRY(sys::check(::fork()));
   if (client_ == 0) become(program, *view_, sockets.second, self);
@@ -162,9 +162,13 @@ Result<void> Server::serve_client() {
   struct stat user_namespace{};
   (void)::stat(fmt::format("/proc/{}/ns/user", client_).c_str(), &user_namespace);
   std::unique_ptr<FileTable> files = IOMMUFD_TRY(FileTable::create());
-  ProcessTable processes(options_.memlock, options_.host,
-                         [&files](dev_t device, ino_t inode) { return static_cast<bool>(files->find(device, inode)); });
-  const Runtime runtime{options_, *service_, *view_, listener, processes, *files, user_namespace.st_ino};
+  std::unique_ptr<HugePool> huge;
+  if (options_.hugetlb.kind == HugetlbPolicy::Kind::kEmulate)
+    huge = IOMMUFD_TRY(HugePool::create(options_.hugetlb.bytes));
+  const KnownFiles known{[&files](dev_t device, ino_t inode) { return static_cast<bool>(files->find(device, inode)); },
+                         huge.get()};
+  ProcessTable processes(options_.memlock, options_.host, known);
+  const Runtime runtime{options_, *service_, *view_, listener, processes, *files, huge.get(), user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));

@@ -20,6 +20,8 @@ struct Vma {
   u64 end = 0;
   u64 file_offset = 0;  // of `start`
   u64 page_size = kPageSize;
+  u64 seen_page_size =
+      kPageSize;  // by the client, who may take it for huge pages (huge_pool.hpp); not read from the kernel
   dev_t dev = 0;
   ino_t inode = 0;  // 0: no file behind it
   Access access = Access::kNone;

@@ -18,8 +18,15 @@ Device::Device(u32 index, pci::Function& function, core::PhysicalDevice& physica
       group_(group),
       registry_(registry),
       interrupts_(function, registry.watcher()),
-      ioeventfds_(function, registry.watcher()) {
+      ioeventfds_(function, registry.watcher()),
+      dma_bufs_(function) {
   function_.connect(interrupts_);
+}
+
+void Device::reset() {
+  dma_bufs_.begin_reset();
+  function_.reset();
+  dma_bufs_.end_reset();
 }
 
 void Device::set_bound(Ref<core::Device> bound) {

@@ -13,6 +13,7 @@
 #include "base/sync.hpp"
 #include "core/device.hpp"
 #include "pci/function.hpp"
+#include "vfio/dma_bufs.hpp"
 #include "vfio/interrupts.hpp"
 #include "vfio/ioeventfds.hpp"
 
@@ -40,6 +41,9 @@ class Device {
   [[nodiscard]] Registry& registry() const { return registry_; }
   [[nodiscard]] Interrupts& interrupts() { return interrupts_; }
   [[nodiscard]] Ioeventfds& ioeventfds() { return ioeventfds_; }
+  [[nodiscard]] DmaBufs& dma_bufs() { return dma_bufs_; }
+  // Resets the function; its memory is out of reach of other devices until that is done.
+  void reset();
 
   // One open at a time may be bound: false when another is.
   bool claim() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
@@ -59,6 +63,7 @@ class Device {
   Registry& registry_;
   Interrupts interrupts_;
   Ioeventfds ioeventfds_;
+  DmaBufs dma_bufs_;
   std::atomic<bool> claimed_{false};
   Mutex mu_{LockRank::kVfioDevice};
   Ref<core::Device> bound_ IOMMUFD_GUARDED_BY(mu_);

@@ -93,6 +93,7 @@ Result<void> DeviceFile::start(Ref<core::Context> ctx) {
     function().finish_disable();
   });
   IOMMUFD_TRY(attach_bars());
+  device_.dma_bufs().follow_config();
   device_.set_bound(core_);
   enabled.commit();
   binding.commit();
@@ -170,6 +171,7 @@ void DeviceFile::detach_bars() {
 // The order of spec vfio-device 19.
 void DeviceFile::shut_down() {
   function().begin_disable();
+  device_.dma_bufs().close();  // nobody reaches the registers once they are reset
   detach_bars();
   device_.interrupts().teardown();
   device_.ioeventfds().teardown();
@@ -187,6 +189,11 @@ void DeviceFile::shut_down() {
   if (is_in_group()) way_.group->device_closed(way_.native);
 }
 
+void DeviceFile::set_power(Power power) {
+  power_.store(power, std::memory_order_release);
+  device_.dma_bufs().set_power(power);
+}
+
 // Any operation resumes the device. After a low-power entry with a wake-up eventfd that ends the low power; after one
 // without, the device goes back as soon as the operation is over (spec vfio-device 16).
 void DeviceFile::wake() {
@@ -197,7 +204,7 @@ void DeviceFile::wake() {
     std::swap(wakeup, wakeup_);
   }
   if (!wakeup) return;
-  power_.store(Power::kOn, std::memory_order_release);
+  set_power(Power::kOn);
   wakeup->signal();
 }
 
@@ -238,6 +245,7 @@ Result<void> DeviceFile::Busy::read(const Window& window, std::span<std::byte> o
 Result<void> DeviceFile::Busy::write(const Window& window, std::span<const std::byte> in) {
   if (window.region == kConfigRegion) {
     file_->function().config_write(static_cast<u32>(window.offset), in);
+    file_->device_.dma_bufs().follow_config();
     return {};
   }
   if (file_->power_.load(std::memory_order_acquire) == Power::kLow) {
@@ -258,8 +266,12 @@ Result<void> DeviceFile::Busy::reset() {
   if (!file_->function().resettable()) {
     return reject(Errno::kInval, {"fd", 0, "the function cannot be reset alone", "vfio-device 14"});
   }
-  file_->function().reset();
+  file_->device_.reset();
   return {};
+}
+
+Result<Ref<BarBuffer>> DeviceFile::Busy::export_bar(u32 bar, std::span<const BarRange> ranges) {
+  return file_->device_.dma_bufs().create(bar, ranges);
 }
 
 Result<std::vector<Dependent>> DeviceFile::Busy::hot_reset_info() {
@@ -273,6 +285,7 @@ Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
   if (!file_->power_.compare_exchange_strong(expected, Power::kLow, std::memory_order_acq_rel)) {
     return reject(Errno::kInval, {"flags", 0, "the device is in low power already", "vfio-device 16"});
   }
+  file_->device_.dma_bufs().set_power(Power::kLow);
   const MutexLock lock(file_->mu_);
   std::swap(file_->wakeup_, wakeup);
   return {};
@@ -280,7 +293,7 @@ Result<void> DeviceFile::Busy::enter_low_power(std::optional<Eventfd> wakeup) {
 
 void DeviceFile::Busy::exit_low_power() {
   std::optional<Eventfd> dropped;
-  file_->power_.store(Power::kOn, std::memory_order_release);
+  file_->set_power(Power::kOn);
   const MutexLock lock(file_->mu_);
   std::swap(file_->wakeup_, dropped);
 }

@@ -82,6 +82,8 @@ class DeviceFile {
 
     Result<void> set_irqs(IrqRequest request);
     Result<void> set_ioeventfd(IoeventfdRequest request);
+    // A part of a BAR as memory that other devices reach. Errors: DmaBufs::create().
+    Result<Ref<BarBuffer>> export_bar(u32 bar, std::span<const BarRange> ranges);
     // VFIO_DEVICE_RESET. Errors: kInval (no reset of the function alone exists).
     Result<void> reset();
     // Everything that a hot reset would hit. Errors: kNoDev (a root bus).
@@ -112,7 +114,6 @@ class DeviceFile {
 
  private:
   enum class State : u8 { kOpen, kBinding, kBound, kClosed };
-  enum class Power : u8 { kOn, kLow };
   enum class RidHolder : u8 { kNone, kPlain, kPasidZero };
 
   DeviceFile(Device& device, std::unique_ptr<FileMemory> memory);
@@ -123,6 +124,7 @@ class DeviceFile {
   // Device and binding back to how bind() found them.
   void shut_down();
   void wake();
+  void set_power(Power power);
 
   Device& device_;
   const std::unique_ptr<FileMemory> memory_;

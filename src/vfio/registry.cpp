@@ -48,7 +48,12 @@ Result<std::vector<Dependent>> Registry::dependents(const Device& device, const 
 void Registry::hot_reset(std::span<const Dependent> hit) const {
   for (const Slot& slot : slots_) {
     const auto same = [&](const Dependent& d) { return d.bdf == slot.function->bdf(); };
-    if (std::ranges::any_of(hit, same)) slot.function->reset();
+    if (std::ranges::none_of(hit, same)) continue;
+    if (slot.device != nullptr) {
+      slot.device->reset();
+    } else {
+      slot.function->reset();
+    }
   }
 }
 

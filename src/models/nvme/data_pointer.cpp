@@ -80,7 +80,7 @@ Step DataPointerWalker::walk_sgl(const DataPointer& data, std::span<std::byte> b
     if ((next.id & 0xf) != 0) return Bad(Status::kSglType);
     if (next.length == 0 || next.length % sizeof(Descriptor) != 0) return Bad(Status::kSglSegment);
     if (next.address % 8 != 0) return Bad(Status::kSglSegment);
-    const u32 count = next.length / sizeof(Descriptor);
+    const auto count = static_cast<u32>(next.length / sizeof(Descriptor));
     if (count > budget) return Bad(Status::kSglCount);
     budget -= count;
     list_.resize(std::size_t{count} * 2);

@@ -141,6 +141,18 @@ TEST(ParseMemlock, takes_real_unlimited_and_sizes) {
               AllOf(HasSubstr("'much' is not a size"), HasSubstr("or real, unlimited")));
 }
 
+TEST(ParseHugetlb, takes_real_and_emulate_with_a_size) {
+  using Kind = run::HugetlbPolicy::Kind;
+  EXPECT_EQ(parse_hugetlb("real")->kind, Kind::kReal);
+  EXPECT_EQ(parse_hugetlb("emulate")->kind, Kind::kEmulate);
+  EXPECT_EQ(parse_hugetlb("emulate")->bytes, u64{1} << 30);
+  EXPECT_EQ(parse_hugetlb("emulate,size=64M")->bytes, u64{64} << 20);
+  EXPECT_THAT(error_of(parse_hugetlb("none")), HasSubstr("'none' is neither real nor emulate"));
+  EXPECT_THAT(error_of(parse_hugetlb("emulate,size=")), HasSubstr("is not a size"));
+  EXPECT_THAT(error_of(parse_hugetlb("emulate,size=0")), HasSubstr("a multiple of 2M, and not 0"));
+  EXPECT_THAT(error_of(parse_hugetlb("emulate,size=3M")), HasSubstr("a multiple of 2M, and not 0"));
+}
+
 TEST(ParsePhys, takes_both_layouts_with_their_parameters) {
   using Kind = machine::PhysSpec::Kind;
   EXPECT_EQ(parse_phys("fragmented")->kind, Kind::kFragmented);

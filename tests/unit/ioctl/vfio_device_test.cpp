@@ -253,7 +253,7 @@ TEST_F(VfioDevice, features) {
   EXPECT_EQ(feature(kSet | 3, 7), -EINVAL);
   EXPECT_EQ(feature(kSet | 3 | 1 << 19), -EINVAL);
   EXPECT_EQ(feature(kGet | kSet | 10), -EINVAL);  // before "unknown"
-  for (const u32 index : {0u, 1u, 2u, 6u, 7u, 8u, 9u, 10u, 11u, 13u, 0xffffu}) {
+  for (const u32 index : {0u, 1u, 2u, 6u, 7u, 8u, 9u, 10u, 13u, 0xffffu}) {
     EXPECT_EQ(feature(kSet | index, 100), -ENOTTY) << index;  // 10 is BUS_MASTER: row 47
     EXPECT_EQ(feature(kProbe | index), -ENOTTY) << index;
   }
@@ -266,6 +266,11 @@ TEST_F(VfioDevice, features) {
     EXPECT_EQ(feature(kGet | index), -EINVAL);
     EXPECT_EQ(feature(index), -EINVAL);
   }
+  EXPECT_EQ(feature(kProbe | 11), 0);
+  EXPECT_EQ(feature(kProbe | kGet | 11), 0);
+  EXPECT_EQ(feature(kProbe | kSet | 11), -EINVAL);
+  EXPECT_EQ(feature(kSet | 11, 100), -EINVAL);
+  EXPECT_EQ(feature(kGet | 11, 23), -EINVAL);
 }
 
 TEST_F(VfioDevice, low_power) {
