@@ -14,6 +14,9 @@ namespace {
 
 // The interrupt window of x86: memory writes there are messages, never DMA.
 constexpr ReservedRegion kMsiWindow{{0xfee0'0000, 0xfeef'ffff}, ReservedType::kMsi};
+// What AMD's processors take for messages of HyperTransport (AMD I/O Virtualization Technology, 2.1.2). QEMU's block driver
+// counts on a range that does not end at 2^64: its search for addresses begins at the end of the last one plus 1.
+constexpr ReservedRegion kHyperTransport{{0xfd'0000'0000, 0xff'ffff'ffff}, ReservedType::kReserved};
 // Arm: where Linux maps the doorbell of the interrupt controller (IOMMU_RESV_SW_MSI).
 constexpr ReservedRegion kSoftwareMsi{{0x800'0000, 0x80f'ffff}, ReservedType::kSoftwareMsi};
 
@@ -52,6 +55,11 @@ std::vector<ReservedRegion> with_reserved_of(Kind kind, std::vector<ReservedRegi
     case Kind::kMock:
     case Kind::kRiscV: break;  // RISC-V: interrupts are translated like other writes
     case Kind::kSmmuV3: regions.push_back(kSoftwareMsi); break;
+    case Kind::kAmd:
+    case Kind::kAmdV2:
+      regions.push_back(kMsiWindow);
+      regions.push_back(kHyperTransport);
+      break;
     default: regions.push_back(kMsiWindow);
   }
   return merge_reserved(std::move(regions));

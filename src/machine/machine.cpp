@@ -33,7 +33,7 @@ void identify(pci::FunctionSpec& function, const Identity& identity) {
   function.revision = identity.revision.value_or(function.revision);
 }
 
-// What the devices are, in their order.
+// What the devices are, in their order; what they need of the machine outside (files) is theirs then.
 std::expected<std::vector<models::Blueprint>, std::string> configure(const MachineSpec& spec, models::Poller& poller) {
   std::vector<models::Blueprint> out;
   for (const DeviceSpec& device : spec.devices) {
@@ -42,6 +42,8 @@ std::expected<std::vector<models::Blueprint>, std::string> configure(const Machi
       return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", device.model));
     models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
     if (!blueprint) return std::unexpected(blueprint.error().text);
+    if (blueprint->acquire)
+      if (const auto acquired = blueprint->acquire(); !acquired) return std::unexpected(acquired.error().text);
     blueprint->spec.rom = device.rom;
     identify(blueprint->spec, device.identity);
     out.push_back(std::move(*blueprint));

@@ -49,6 +49,28 @@ Configured<u64> Parameters::number(std::string_view key, u64 low, u64 high) cons
   return out;
 }
 
+Configured<u64> Parameters::bytes(std::string_view key, u64 low, u64 high) const {
+  static constexpr std::string_view kUnits = "KMGT";
+  const std::string& text = value(key).text;
+  u64 out = 0;
+  auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  const char* end = text.data() + text.size();
+  unsigned shift = 0;
+  if (error == std::errc{} && stop + 1 == end) {
+    const std::size_t unit = kUnits.find(*stop);
+    if (unit != std::string_view::npos) {
+      shift = 10 * (static_cast<unsigned>(unit) + 1);
+      ++stop;
+    }
+  }
+  const bool fits = out <= (~u64{0} >> shift);
+  if (error != std::errc{} || stop != end || !fits || out << shift < low || out << shift > high) {
+    return std::unexpected(ConfigError{fmt::format(
+        "{}: {}={} is not a size from {} to {} bytes, as in 65536, 64K, 64M, 1G", model_, key, text, low, high)});
+  }
+  return out << shift;
+}
+
 Configured<std::size_t> Parameters::choice(std::string_view key, std::span<const std::string_view> words) const {
   const std::string& text = value(key).text;
   const auto it = std::ranges::find(words, std::string_view(text));

@@ -40,6 +40,10 @@ class Parameters {
   [[nodiscard]] Configured<bool> flag(std::string_view key) const;
   // A decimal number in [low, high].
   [[nodiscard]] Configured<u64> number(std::string_view key, u64 low, u64 high) const;
+  // A number of bytes in [low, high], with an optional suffix K, M, G or T.
+  [[nodiscard]] Configured<u64> bytes(std::string_view key, u64 low, u64 high) const;
+  // As it was given.
+  [[nodiscard]] const std::string& text(std::string_view key) const { return value(key).text; }
   // Index into `words`.
   [[nodiscard]] Configured<std::size_t> choice(std::string_view key, std::span<const std::string_view> words) const;
   [[nodiscard]] bool given(std::string_view key) const;

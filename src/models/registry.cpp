@@ -6,11 +6,12 @@
 
 #include "models/edu_kind.hpp"
 #include "models/ioat/ioat_kind.hpp"
+#include "models/nvme/nvme_kind.hpp"
 
 namespace iommufd::models {
 
 std::span<const Kind> all() {
-  static const std::array kKinds{edu_kind(), ioat::kind()};
+  static const std::array kKinds{edu_kind(), ioat::kind(), nvme::kind()};
   return kKinds;
 }
 

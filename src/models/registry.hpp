@@ -2,6 +2,7 @@
 // The models there are, by name.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string_view>
 
@@ -16,6 +17,8 @@ namespace iommufd::models {
 struct Blueprint {
   pci::FunctionSpec spec;
   pci::ModelFactory make;
+  // Takes what the device needs of the host (a file, its lock): once, before `make`. Empty: nothing. Errors: sentences.
+  std::function<Configured<void>()> acquire{};
 };
 
 struct Kind {

@@ -73,21 +73,24 @@ TEST(T04, "reserved ranges are in sysfs, by start, with their types") {
   CHECK(strcmp(text,
                "0x0000000001000000 0x00000000010fffff direct\n"
                "0x0000000002000000 0x00000000020fffff reserved\n"
-               "0x00000000fee00000 0x00000000feefffff msi") == 0);
+               "0x00000000fee00000 0x00000000feefffff msi\n"
+               "0x000000fd00000000 0x000000ffffffffff reserved") == 0);
   REQUIRE(CHECK(read_text("/sys/kernel/iommu_groups/7/reserved_regions", text, sizeof(text))));
-  CHECK(strcmp(text, "0x00000000fee00000 0x00000000feefffff msi") == 0);
+  CHECK(strcmp(text,
+               "0x00000000fee00000 0x00000000feefffff msi\n"
+               "0x000000fd00000000 0x000000ffffffffff reserved") == 0); /* HyperTransport's */
 }
 
 TEST(T05, "IOVA_RANGES leaves them out, and a mapping there is refused") {
   const struct ranges left = ranges_behind(0, "0000:01:00.0", EINVAL), right = ranges_behind(2, "0000:03:00.0", 0);
-  REQUIRE(CHECK_EQ(left.num, 4));
+  REQUIRE(CHECK_EQ(left.num, 5));
   CHECK_EQ(left.at[0].start, 0);
   CHECK_EQ(left.at[0].last, 0xffffffu);
   CHECK_EQ(left.at[1].start, 0x1100000u);
   CHECK_EQ(left.at[1].last, 0x1ffffffu);
   CHECK_EQ(left.at[2].start, 0x2100000u);
   CHECK_EQ(left.at[2].last, ORDINARY_LAST);
-  REQUIRE(CHECK_EQ(right.num, 2));
+  REQUIRE(CHECK_EQ(right.num, 3));
   CHECK_EQ(right.at[0].start, 0);
   CHECK_EQ(right.at[0].last, ORDINARY_LAST);
 }

@@ -9,9 +9,10 @@ user=$1
 shift
 command -v dpdk-test >/dev/null || { echo "SKIPPED: dpdk-test is not installed (tools/install-deps test)"; exit 77; }
 directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
+prefix=iommufd-user-$$
+trap 'rm -rf "$directory" /var/run/dpdk/$prefix' EXIT
 output=$(DPDK_TEST=dmadev_autotest XDG_RUNTIME_DIR=$directory timeout 100 "$user" run -d ioat "$@" -- dpdk-test --no-huge -m 128 \
-  --no-telemetry --file-prefix="iommufd-user-$$" --iova-mode=va -a 0000:01:00.0 --log-level='*:7' 2>&1 </dev/null | tr '\r' '\n' | grep -v '^Ops submitted')
+  --no-telemetry --file-prefix=$prefix --iova-mode=va -a 0000:01:00.0 --log-level='*:7' 2>&1 </dev/null | tr '\r' '\n' | grep -v '^Ops submitted')
 failed=0
 for pattern in 'EAL: VFIO support initialized' 'EAL: Using IOMMU type 1 ' \
   'EAL: Probe PCI driver: dmadev_ioat \(8086:2021\) device: 0000:01:00.0' 'ioat_dmadev_remove\(\): Closing 0000:01:00.0'; do

@@ -39,6 +39,7 @@ container  native
 left  amd, ivhd0
 |-- reserved 0x1000000 to 0x10fffff  direct
 |-- reserved 0xfee00000 to 0xfeefffff  msi
+|-- reserved 0xfd00000000 to 0xffffffffff  reserved
 |-- group 0  /dev/vfio/0
 |   |-- 0000:01:00.0  edu mmap=on dma_mask=32  /dev/vfio/devices/vfio0
 |   `-- 0000:03:00.0  edu  /dev/vfio/devices/vfio2
@@ -47,6 +48,7 @@ left  amd, ivhd0
 
 right  amd, ivhd1
 |-- reserved 0xfee00000 to 0xfeefffff  msi
+|-- reserved 0xfd00000000 to 0xffffffffff  reserved
 `-- group 1  /dev/vfio/1
     `-- 0000:02:00.0  edu  /dev/vfio/devices/vfio1
 

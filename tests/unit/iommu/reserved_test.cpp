@@ -41,9 +41,10 @@ TEST(Reserved, an_iommu_has_those_of_its_kind_and_those_it_was_given) {
   const auto platform = *Platform::create({});
   const Instance amd(Kind::kAmd, "ivhd0", platform->tables(), {{{0x10'0000, 0x1f'ffff}, kDirect}});
   EXPECT_THAT(amd.reserved(), ElementsAre(ReservedRegion{{0x10'0000, 0x1f'ffff}, kDirect},
-                                          ReservedRegion{{0xfee0'0000, 0xfeef'ffff}, kMsi}));
-  EXPECT_THAT(amd.reserved_regions(),
-              ElementsAre(IovaRange{0x10'0000, 0x1f'ffff}, IovaRange{0xfee0'0000, 0xfeef'ffff}));
+                                          ReservedRegion{{0xfee0'0000, 0xfeef'ffff}, kMsi},
+                                          ReservedRegion{{0xfd'0000'0000, 0xff'ffff'ffff}, kReserved}));
+  EXPECT_THAT(amd.reserved_regions(), ElementsAre(IovaRange{0x10'0000, 0x1f'ffff}, IovaRange{0xfee0'0000, 0xfeef'ffff},
+                                                  IovaRange{0xfd'0000'0000, 0xff'ffff'ffff}));
   EXPECT_THAT(Instance(Kind::kRiscV, "r", platform->tables()).reserved(), IsEmpty());
 }
 
