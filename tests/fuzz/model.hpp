@@ -84,8 +84,9 @@ using PinnedPages = std::set<PinnedPage>;
 class Model {
  public:
   static constexpr std::size_t kProcesses = 2;
-  static constexpr IovaRange kMsiWindow{0xfee0'0000, 0xfeef'ffff};  // 5.5
-  static constexpr u64 kVtdLast = (u64{1} << 48) - 1;               // aperture of a VT-d domain
+  static constexpr IovaRange kMsiWindow{0xfee0'0000, 0xfeef'ffff};             // 5.5
+  static constexpr IovaRange kHyperTransport{0xfd'0000'0000, 0xff'ffff'ffff};  // beside it, of AMD's IOMMUs
+  static constexpr u64 kVtdLast = (u64{1} << 48) - 1;                          // aperture of a VT-d domain
   static constexpr u64 kMax = ~u64{0};
 
   std::map<u32, Ioas> ioases;
@@ -153,6 +154,7 @@ class Model {
   [[nodiscard]] std::vector<std::size_t> attached_of_group(std::size_t device) const;
   Answer attach_to(std::size_t device, u32 hwpt);
   Answer replace_by(std::size_t device, u32 hwpt);
+  static Answer can_reserve_for(std::size_t device, const Ioas& s);
   Answer reserve_for(std::size_t device, u32 ioas);
   void unreserve(u32 ioas, u32 owner);
   void leave(u32 hwpt);  // an automatic one ends with its last user

@@ -77,11 +77,19 @@ void Model::leave(u32 hwpt) {
 
 // ---- devices: 5.4 to 5.8 -------------------------------------------------------------------------------------------
 
-Answer Model::reserve_for(std::size_t device, u32 ioas) {
-  if (Machine::kManagers[device] == Manager::kNone) return {};
-  Ioas& s = ioases.at(ioas);
+Answer Model::can_reserve_for(std::size_t device, const Ioas& s) {
+  const Manager manager = Machine::kManagers[device];
+  if (manager == Manager::kNone) return {};
   if (const Answer no = can_reserve(s, kMsiWindow)) return no;
-  s.reserved.emplace_back(kMsiWindow, devices[device].id);
+  return manager == Manager::kAmd ? can_reserve(s, kHyperTransport) : Answer{};
+}
+
+Answer Model::reserve_for(std::size_t device, u32 ioas) {
+  const Manager manager = Machine::kManagers[device];
+  Ioas& s = ioases.at(ioas);
+  if (const Answer no = can_reserve_for(device, s)) return no;
+  if (manager != Manager::kNone) s.reserved.emplace_back(kMsiWindow, devices[device].id);
+  if (manager == Manager::kAmd) s.reserved.emplace_back(kHyperTransport, devices[device].id);
   return {};
 }
 
@@ -125,7 +133,7 @@ Answer Model::replace_by(std::size_t device, u32 hwpt) {
   const std::vector<std::size_t> members = attached_of_group(device);
   if (mine != Manager::kNone) {
     if (from != to)
-      if (const Answer no = can_reserve(ioases.at(to), kMsiWindow)) return no;
+      if (const Answer no = can_reserve_for(device, ioases.at(to))) return no;
     if (const Manager other = hwpts.at(hwpt).manager; other != mine)
       return other == Manager::kNone ? Errno::kNoDev : Errno::kInval;
   }
