@@ -46,20 +46,20 @@ void need_success(const Cqe& c) {
 
 // Every slot does the same with its own pieces of the disk: `depth` commands are in flight.
 int verify(Controller& c, const Options& options) {
+  const u64 places = c.size / options.size;
+  if (options.depth > places) fail("the disk has room for %llu commands of this size", ull{places});
   std::vector<Buffer> slots;
   for (unsigned i = 0; i < options.depth; ++i) slots.push_back(c.buffer(options.size));
   const auto all = [&](Opcode opcode, u64 round) {
     for (u16 i = 0; i < options.depth; ++i) {
-      Sqe s = c.transfer(opcode, (round * options.depth + i) * options.size % (c.size - options.size), slots[i],
-                         options.size);
+      Sqe s = c.transfer(opcode, (round * options.depth + i) % places * options.size, slots[i], options.size);
       s.cid = i;
       c.io.put(s);
     }
     c.io.ring();
     for (unsigned done = 0; done < options.depth;) c.io.wait([&](const Cqe& e) { need_success(e), ++done; });
   };
-  const u64 rounds =
-      std::clamp<u64>(c.size / options.size / options.depth - 1, 1, 300);  // more than once around the rings
+  const u64 rounds = std::min<u64>(places / options.depth, 300);  // more than once around the rings
   for (u64 round = 0; round < rounds; ++round) {
     std::mt19937_64 random(round);
     std::vector<u64> words(options.size / 8);
