@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/ref.hpp"
@@ -38,6 +39,9 @@ class Call : public mem::Caller {
   virtual Result<int> install_mapped(const MakeFile& make, const char* name, CloseOnExec close_on_exec) = 0;
   // One more descriptor of `file`, which the caller got by install_mapped() and has open. Errors: kBusy (it is not found).
   virtual Result<int> install_again(const File& file, CloseOnExec close_on_exec) = 0;
+  // The part of a BAR that the caller has mapped at [at, at + length), as other devices reach it; null when something else is
+  // mapped there.
+  virtual Ref<mem::AddressSpace> mapped_bar(UserVa /*at*/, u64 /*length*/) { return nullptr; }
   // The page size that the caller sees of a file of his, where it is not that of the file.
   [[nodiscard]] virtual u64 seen_page_size(const Fd& /*file*/) { return kPageSize; }
   // "COMM:PID" of the caller, for messages.

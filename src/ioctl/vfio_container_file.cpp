@@ -139,7 +139,14 @@ Result<void> VfioContainerFile::map_dma(Call& call, UserVa arg) {
     return reject(Errno::kInval, {"flags", cmd.flags, "unknown bits", kSection});
   const Access access = ((cmd.flags & Map::kRead) != 0 ? Access::kRead : Access::kNone) |
                         ((cmd.flags & Map::kWrite) != 0 ? Access::kWrite : Access::kNone);
-  return container_->map({cmd.vaddr, cmd.iova, cmd.size, access, (cmd.flags & Map::kVaddr) != 0}, call);
+  vfio::Container::MapRequest request{cmd.vaddr, cmd.iova, cmd.size, access, (cmd.flags & Map::kVaddr) != 0};
+  const Result<void> mapped = container_->map(request, call);
+  if (mapped || mapped.error() != Errno::kFault) return mapped;
+  // Type1 takes registers as well; iommufd does not.
+  request.memory = call.mapped_bar(UserVa{cmd.vaddr}, cmd.size);
+  if (!request.memory) return mapped;
+  request.vaddr = 0;
+  return container_->map(request, call);
 }
 
 Result<void> VfioContainerFile::unmap_dma(Call& call, UserVa arg) {

@@ -23,9 +23,11 @@ class VfioDeviceFile final : public File {
   Result<void> mmap(Call& call, const MmapRequest& request) override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;
-  VfioDeviceFile* as_vfio_device() override { return this; }
   [[nodiscard]] const pci::Function& function() const { return file_->function(); }
   [[nodiscard]] bool is_released() const { return file_->is_released(); }
+  VfioDeviceFile* as_vfio_device() override { return this; }
+  // The part of a BAR that is at this offset of the file; null: there is none.
+  [[nodiscard]] Ref<mem::AddressSpace> bar_at(u64 offset, u64 length) const { return file_->bar_at(offset, length); }
 
  private:
   using Busy = vfio::DeviceFile::Busy;

@@ -11,12 +11,12 @@
 namespace iommufd::ioctl {
 namespace {
 
-void add_sparse_mmap(CapChain& chain, const std::vector<vfio::MmapArea>& areas) {
+void add_sparse_mmap(CapChain& chain, const std::vector<pci::BarArea>& areas) {
   std::vector<std::byte> body(sizeof(abi::VfioSparseMmap) + areas.size() * sizeof(abi::VfioSparseMmapArea));
   const abi::VfioSparseMmap head{static_cast<u32>(areas.size()), 0};
   std::memcpy(body.data(), &head, sizeof head);
   std::size_t at = sizeof head;
-  for (const vfio::MmapArea& area : areas) {
+  for (const pci::BarArea& area : areas) {
     const abi::VfioSparseMmapArea wire{area.offset, area.size};
     std::memcpy(body.data() + at, &wire, sizeof wire);
     at += sizeof wire;

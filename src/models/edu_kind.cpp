@@ -11,8 +11,9 @@ namespace iommufd::models {
 namespace {
 
 constexpr std::array kKeys{
-    Key{"mmap", "on|off", "off",
-        "let clients map its BARs; off: every access is trapped and exact; on: registers are polled"},
+    Key{"mmap", "on|off|sparse", "off",
+        "let clients map its BARs; off: every access is trapped and exact; on: registers are polled; sparse: as on, "
+        "the first page only"},
     Key{"dma_mask", "BITS", "28", "address bits of its DMA, 12 to 64; a higher address is cut off, not refused"},
     Key{"dma_delay_us", "N", "0", "microseconds from a DMA command to the transfer; 0: done before the write returns"},
     Key{"quirks", "none|qemu72", "none",
@@ -20,15 +21,16 @@ constexpr std::array kKeys{
     Key{"pcie", "on|off", "off", "a PCI Express endpoint with power management, error reporting and a serial number"},
     Key{"msix", "N", "0", "MSI-X with N vectors (up to 2048), its table in BAR 1; edu raises vector 0"},
 };
+constexpr std::array<std::string_view, 3> kMmap{"off", "on", "sparse"};
 constexpr std::array<std::string_view, 2> kQuirks{"none", "qemu72"};
 constexpr u64 kLongestDelayUs = 60'000'000;
 
 // Table and pending bits of MSI-X in a BAR of their own, in halves of it.
-void add_msix(pci::FunctionSpec& spec, u32 vectors, pci::Mappable mappable) {
+void add_msix(pci::FunctionSpec& spec, u32 vectors) {
   pci::MsixSpec msix{.vectors = vectors, .table_bar = edu::kMsixBar, .pending_bar = edu::kMsixBar};
   const u64 size = std::bit_ceil(std::max(u64{kPageSize}, 2 * msix.table_size()));
   msix.pending_offset = size / 2;
-  spec.bars[edu::kMsixBar] = {.kind = pci::BarKind::kMemory32, .size = size, .mappable = mappable};
+  spec.bars[edu::kMsixBar] = {.kind = pci::BarKind::kMemory32, .size = size};
   spec.msix = msix;
 }
 
@@ -41,7 +43,7 @@ void make_express(pci::FunctionSpec& spec) {
 }
 
 // spec edu 1
-pci::FunctionSpec function_spec(pci::Mappable mappable) {
+pci::FunctionSpec function_spec() {
   pci::FunctionSpec spec{.vendor = 0x1234,
                          .device = 0x11e8,
                          .revision = 0x10,
@@ -51,14 +53,25 @@ pci::FunctionSpec function_spec(pci::Mappable mappable) {
                          .interrupt_pin = 1,
                          .msi = pci::MsiSpec{.vectors_lg2 = 0},
                          .reset = pci::ResetKind::kFunction};
-  spec.bars[0] = {.kind = pci::BarKind::kMemory32, .size = edu::kBarSize, .mappable = mappable};
+  spec.bars[0] = {.kind = pci::BarKind::kMemory32, .size = edu::kBarSize};
   return spec;
+}
+
+// What clients may map of each BAR. Sparse: the page with the registers, or where the table of MSI-X begins.
+enum class Mapping : u8 { kOff, kOn, kSparse };
+void make_mappable(pci::FunctionSpec& spec, Mapping mapping) {
+  if (mapping == Mapping::kOff) return;
+  for (pci::BarSpec& bar : spec.bars) {
+    if (bar.kind == pci::BarKind::kNone) continue;
+    bar.mappable = pci::Mappable::kYes;
+    if (mapping == Mapping::kSparse) bar.areas = {{.offset = 0, .size = kPageSize}};
+  }
 }
 
 Configured<Blueprint> configure(const KeyValues& given, Poller& poller) {
   const auto parameters = Parameters::parse("edu", kKeys, given);
   if (!parameters) return std::unexpected(parameters.error());
-  const auto mmap = parameters->flag("mmap");
+  const auto mmap = parameters->choice("mmap", kMmap);
   if (!mmap) return std::unexpected(mmap.error());
   const auto mask = parameters->number("dma_mask", 12, 64);
   if (!mask) return std::unexpected(mask.error());
@@ -77,9 +90,9 @@ Configured<Blueprint> configure(const KeyValues& given, Poller& poller) {
     config.last_buffer_byte_usable = false;
     if (!parameters->given("dma_delay_us")) config.dma_delay = std::chrono::milliseconds(100);
   }
-  const pci::Mappable mappable = *mmap ? pci::Mappable::kYes : pci::Mappable::kNo;
-  pci::FunctionSpec spec = function_spec(mappable);
-  if (*vectors != 0) add_msix(spec, static_cast<u32>(*vectors), mappable);
+  pci::FunctionSpec spec = function_spec();
+  if (*vectors != 0) add_msix(spec, static_cast<u32>(*vectors));
+  make_mappable(spec, static_cast<Mapping>(*mmap));
   if (*pcie) make_express(spec);
   return Blueprint{std::move(spec), [config, &poller](pci::ModelPorts ports) {
                      return std::make_unique<Edu>(config, std::move(ports), poller);

@@ -19,11 +19,19 @@ enum class BarKind : u8 { kNone, kMemory32, kMemory64, kIo };
 enum class Prefetch : u8 { kNo, kYes };
 enum class Mappable : u8 { kNo, kYes };  // may the client map it (VFIO_REGION_INFO_FLAG_MMAP)?
 
+// A part of a BAR, in whole pages.
+struct BarArea {
+  u64 offset = 0;
+  u64 size = 0;
+  friend constexpr bool operator==(BarArea, BarArea) = default;
+};
+
 struct BarSpec {
   BarKind kind = BarKind::kNone;
   u64 size = 0;  // a power of two; a memory BAR that is mappable has at least a page
   Prefetch prefetch = Prefetch::kNo;
   Mappable mappable = Mappable::kNo;
+  std::vector<BarArea> areas{};  // of a mappable BAR: what may be mapped; inside it, apart, ascending. Empty: all of it
 };
 
 // Everywhere below, `at` is where a capability begins; 0: behind the one before it.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/explain.hpp"
+
 namespace iommufd::run {
 
 Reader reader_of(ioctl::Call& call) {
@@ -36,6 +38,11 @@ Result<u64> AttributeFile::write(ioctl::Call& call, u64 offset, UserVa buf, u64 
   return write_({.data = std::string_view(reinterpret_cast<const char*>(data.data()), n), .offset = offset});
 }
 
-Result<void> AttributeFile::mmap(ioctl::Call&, const ioctl::MmapRequest&) { return Err(Errno::kNoDev); }
+// A kernel with strict access to I/O memory refuses a BAR that a driver has claimed in the same way.
+Result<void> AttributeFile::mmap(ioctl::Call&, const ioctl::MmapRequest& request) {
+  if (kind_ != Content::kBar) return Err(Errno::kNoDev);
+  return reject(Errno::kBusy,
+                {"offset", request.offset, "a BAR is mapped through its VFIO device file", "vfio-device 17"});
+}
 
 }  // namespace iommufd::run

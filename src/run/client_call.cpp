@@ -13,6 +13,7 @@
 
 #include "base/explain.hpp"
 #include "base/sys.hpp"
+#include "ioctl/vfio_device_file.hpp"
 #include "run/client_memory.hpp"
 #include "run/find_descriptor.hpp"
 #include "run/open_call.hpp"
@@ -169,6 +170,16 @@ u64 ClientCall::seen_page_size(const Fd& file) {
   struct stat st{};
   if (runtime_.huge == nullptr || ::fstat(file.get(), &st) != 0) return kPageSize;
   return runtime_.huge->page_size(st.st_dev, st.st_ino);
+}
+
+Ref<mem::AddressSpace> ClientCall::mapped_bar(UserVa at, u64 length) {
+  const Result<Ref<ProcessMemory>> process = runtime_.processes.memory(scope_, *task_);
+  const Result<Vma> vma = process ? (*process)->vma_at(at) : Err(process.error());
+  if (!vma || !vma->shared || vma->end - at.raw() < length) return nullptr;
+  const Ref<OpenFile> file = runtime_.files.find(vma->dev, vma->inode);
+  ioctl::VfioDeviceFile* device = file ? file->file().as_vfio_device() : nullptr;
+  if (device == nullptr) return nullptr;
+  return device->bar_at(vma->file_offset + (at.raw() - vma->start), length);
 }
 
 std::string ClientCall::describe() {

@@ -184,22 +184,26 @@ void ClientMemory::hold(u64 start, u64 end, std::shared_ptr<Held> held) {
   if (held) ranges_[start] = {end, std::move(held)};
 }
 
-void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end, Access access) {
-  const int flags = allows(access, Access::kWrite) ? O_RDWR : O_RDONLY;
-  Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, flags);
-  if (!fd) fd = open_file_mapped_at(call.tid(), vma, flags);
-  if (!fd) return;
-  const u64 offset = vma.file_offset + (start - vma.start);
-  if (cannot_shrink(*fd)) {
-    // Whole (huge) pages, as the file has them.
-    const u64 before = offset % vma.page_size;
-    const u64 length = align_down(before + (end - start) + vma.page_size - 1, vma.page_size);
-    Result<sys::Mapping> mapping = sys::Mapping::map(fd->get(), offset - before, length, access);
-    if (mapping) return hold(start, end, std::make_shared<HeldMapping>(*std::move(mapping), start - before));
+// A page is held once, for all that map it: so for writing as well, wherever the file allows that. What a device may do is for its page
+// table to say.
+void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end) {
+  for (const auto& [flags, access] : {std::pair{O_RDWR, Access::kReadWrite}, {O_RDONLY, Access::kRead}}) {
+    Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, flags);
+    if (!fd) fd = open_file_mapped_at(call.tid(), vma, flags);
+    if (!fd) continue;
+    const u64 offset = vma.file_offset + (start - vma.start);
+    if (cannot_shrink(*fd)) {
+      // Whole (huge) pages, as the file has them.
+      const u64 before = offset % vma.page_size;
+      const u64 length = align_down(before + (end - start) + vma.page_size - 1, vma.page_size);
+      Result<sys::Mapping> mapping = sys::Mapping::map(fd->get(), offset - before, length, access);
+      if (mapping) return hold(start, end, std::make_shared<HeldMapping>(*std::move(mapping), start - before));
+      if (access == Access::kReadWrite) continue;  // sealed against writing
+    }
+    // What is on hugetlbfs can be read as a file, but not written.
+    if (vma.page_size != kPageSize) return;
+    return hold(start, end, std::make_shared<HeldFile>(*std::move(fd), start, offset));
   }
-  // What is on hugetlbfs can be read as a file, but not written.
-  if (vma.page_size != kPageSize) return;
-  hold(start, end, std::make_shared<HeldFile>(*std::move(fd), start, offset));
 }
 
 std::optional<u64> ClientMemory::hold_private(CallScope& call, u64 start, u64 end) {
@@ -230,7 +234,7 @@ Result<void> ClientMemory::populate(UserVa page, u64 count, Access access, std::
   IOMMUFD_TRY(process_->populate_each(page, count, access, [&](const Vma& vma, u64 start, u64 end) {
     mem::PageRun run = ProcessMemory::run_of(*process_, vma, start, end);
     const bool file = vma.shared && vma.inode != 0;
-    if (call != nullptr && file) hold_file(*call, vma, start, end, access);
+    if (call != nullptr && file) hold_file(*call, vma, start, end);
     if (call != nullptr && !file && policy_ == PinPolicy::kReal) {
       if (const std::optional<u64> keys = hold_private(*call, start, end))
         run.first = {id(), *keys | start / kPageSize};

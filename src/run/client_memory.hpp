@@ -63,7 +63,7 @@ class ClientMemory final : public mem::AddressSpace {
   Piece piece_at(u64 va, u64 size) IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] bool holds_nothing() IOMMUFD_EXCLUDES(mu_);
   void hold(u64 start, u64 end, std::shared_ptr<Held> held) IOMMUFD_EXCLUDES(mu_);
-  void hold_file(CallScope& call, const Vma& vma, u64 start, u64 end, Access access);
+  void hold_file(CallScope& call, const Vma& vma, u64 start, u64 end);
   // The key space of what is held now; nothing when it cannot be held.
   std::optional<u64> hold_private(CallScope& call, u64 start, u64 end);
   template <class Copy>

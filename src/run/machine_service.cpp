@@ -69,7 +69,8 @@ Result<u64> whole(const Write& w, Result<void> done) {
   return w.data.size();
 }
 
-PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& device, u32 opener) {
+PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& device, u32 opener,
+                       std::atomic<bool>& runtime_power) {
   pci::Function& function = *device.function;
   const pci::FunctionSpec& spec = function.spec();
   PciDeviceInfo info;
@@ -83,6 +84,13 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
   info.revision = spec.revision;
   const auto resources = function.sysfs_resources();
   std::ranges::copy_n(resources.begin(), static_cast<std::ptrdiff_t>(info.resources.size()), info.resources.begin());
+  for (u32 i = 0; i < pci::kBarCount; ++i)
+    if (spec.bars[i].mappable == pci::Mappable::kYes) info.mappable_bars.push_back(i);
+  info.low_power = [&drivers, &function] {
+    const machine::Drivers::State state = drivers.state(function);
+    return state.vfio && state.vfio->dma_bufs().power() == vfio::Power::kLow;
+  };
+  info.runtime_power = &runtime_power;
   info.irq = function.irq();
   info.config_size = function.config_size();
   info.config = [&function] {
@@ -166,7 +174,10 @@ BridgeInfo describe(machine::MachineBridge& bridge) {
 class MachineService final : public Service {
  public:
   MachineService(std::unique_ptr<machine::Machine> machine, std::optional<dump::Directory> dump_tables)
-      : machine_(std::move(machine)), tree_(describe()), recorder_(std::move(dump_tables)) {
+      : machine_(std::move(machine)),
+        runtime_power_(machine_->devices().size()),
+        tree_(describe()),
+        recorder_(std::move(dump_tables)) {
     machine_->drivers().set_changed([this] { machine_changed(); });
   }
   ~MachineService() override {
@@ -240,7 +251,7 @@ class MachineService final : public Service {
     machine::Drivers& drivers = machine_->drivers();
     for (std::size_t i = 0; i < machine_->devices().size(); ++i) {
       const machine::MachineDevice& device = *machine_->devices()[i];
-      info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i)));
+      info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i), runtime_power_[i]));
       if (!device.physical.is_noiommu()) add_group(info.groups, device.physical.group_id, *device.physical.iommu);
     }
     for (const auto& bridge : machine_->bridges()) {
@@ -270,7 +281,8 @@ class MachineService final : public Service {
   const std::unique_ptr<machine::Machine> machine_;
   FaultPlans faults_;
   std::atomic<bool> autoprobe_{true};
-  Mutex tree_mu_{LockRank::kRunTree};  // held while the next tree is made and takes its place
+  std::vector<std::atomic<bool>> runtime_power_;  // by device
+  Mutex tree_mu_{LockRank::kRunTree};             // held while the next tree is made and takes its place
   LiveTree tree_;
   dump::Recorder recorder_;
 };

@@ -36,8 +36,8 @@ enum class Follow : u8 { kYes, kNo };
 enum class Reader : u8 { kUnprivileged, kPrivileged };
 
 // When does what is read change? As kernfs has it: text at a read from the beginning, so that what is read in pieces fits
-// together; bytes at every read.
-enum class Content : u8 { kText, kBytes };
+// together; bytes at every read. What is the memory of a BAR is neither read nor written, but mapped.
+enum class Content : u8 { kText, kBytes, kBar };
 
 struct DeviceNumber {
   u32 major = 0;

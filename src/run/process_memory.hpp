@@ -59,6 +59,9 @@ class ProcessMemory final : public mem::AddressSpace {
   // The keys of a part of a mapping: those of the file, or of the address space.
   static mem::PageRun run_of(const AddressSpace& space, const Vma& vma, u64 start, u64 end);
 
+  // The client's mapping at an address. Errors: VmaReader::find().
+  Result<Vma> vma_at(UserVa at) const { return vmas_.find(at.raw()); }
+
   // The io_uring that holds pages of this memory; made when it is first needed. Errors: PinRing::create().
   Result<Ref<PinRing>> pin_ring() IOMMUFD_EXCLUDES(ring_mu_);
 

@@ -117,6 +117,19 @@ void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
                                 }});
 }
 
+// `resourceN` of the BARs that VFIO lets be mapped: the memory belongs to the open VFIO file (docs/adr/0004), so it cannot be mapped here;
+// as in a kernel it is not read or written either.
+void add_bars(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  for (const u32 bar : d.mappable_bars) {
+    const pci::Resource& r = d.resources[bar];
+    tree.add_file(fmt::format("{}/resource{}", path, bar),
+                  {.content = Content::kBar,
+                   .mode = 0600,
+                   .size = r.end - r.start + 1,
+                   .read = [](Reader) -> Result<std::string> { return Err(Errno::kIo); }});
+  }
+}
+
 void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
   const auto file = [&](const char* name, std::string text, u32 mode = 0444) {
     tree.add_file(path + "/" + name, constant(std::move(text), mode));
@@ -162,6 +175,7 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .read = read_config,
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
   add_rom(tree, path, d);
+  add_bars(tree, path, d);
   if (d.reset) {
     tree.add_file(path + "/reset", {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {
                                       if (w.data.substr(0, w.data.find('\n')) != "1") return Err(Errno::kInval);

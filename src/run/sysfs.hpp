@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
@@ -49,6 +50,7 @@ struct PciDeviceInfo {
   u32 class_code = 0;  // 24 bits
   u8 revision = 0;
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
+  std::vector<u32> mappable_bars;            // those with a file `resourceN`
   std::vector<pci::Resource> windows;        // of a bridge
   u32 irq = 0;
   s32 numa_node = -1;
@@ -59,7 +61,9 @@ struct PciDeviceInfo {
   std::function<Result<std::string>()> rom;                              // what a read of `rom` gives
   std::function<void(bool)> enable_rom;                                  // what a write to it does
   std::function<void()> reset;                                           // of the function alone; empty: it has none
-  std::function<u32()> enable_count;  // `enable`: how many users have the function enabled; empty function: 0
+  std::function<bool()> low_power;             // VFIO has put it into low power; empty function: never
+  std::atomic<bool>* runtime_power = nullptr;  // `power/control`: may it sleep? Outlives the tree; null: no `power`
+  std::function<u32()> enable_count;           // `enable`: how many users have the function enabled; empty function: 0
   std::function<Result<void>(bool)> set_enabled;  // a write to it; empty function: EIO
   std::optional<u32> iommu_group;                 // only behind an IOMMU
   std::string iommu;                              // name of its IommuInfo; empty without one

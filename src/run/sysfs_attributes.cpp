@@ -55,6 +55,37 @@ std::string reset_methods(std::string_view config) {
   return out + "\n";
 }
 
+// What the config space says, or VFIO has done. Without power management a function is always on.
+std::string power_state(const PciDeviceInfo& d) {
+  constexpr u32 kStateMask = 3, kD3hot = 3;
+  if (d.low_power && d.low_power()) return "D3hot\n";
+  const std::string config = d.config ? d.config() : std::string();
+  const std::size_t pm = find_capability(config, kPowerManagement);
+  return pm != 0 && (word(config, pm + kPmControl, 2) & kStateMask) == kD3hot ? "D3hot\n" : "D0\n";
+}
+
+// `power/`, as far as programs look at it. The state of `control` counts for nothing else: who decides is the VFIO driver.
+void add_runtime_power(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  tree.add_directory(path, Entries::kOwn);
+  std::atomic<bool>& may_sleep = *d.runtime_power;
+  tree.add_file(path + "/control", {.mode = 0644,
+                                    .read = [&may_sleep](Reader) { return may_sleep.load() ? "auto\n" : "on\n"; },
+                                    .write = [&may_sleep](const Write& w) -> Result<u64> {
+                                      const std::string_view word = w.data.substr(0, w.data.find('\n'));
+                                      if (word != "auto" && word != "on") return Err(Errno::kInval);
+                                      may_sleep.store(word == "auto");
+                                      return w.data.size();
+                                    }});
+  tree.add_file(path + "/runtime_enabled",
+                {.read = [&may_sleep](Reader) { return may_sleep.load() ? "enabled\n" : "forbidden\n"; }});
+  tree.add_file(path + "/runtime_status",
+                {.read = [low = d.low_power](Reader) { return low && low() ? "suspended\n" : "active\n"; }});
+  // Without autosuspend there is no delay.
+  const auto refuse = [](auto) -> Result<std::string> { return Err(Errno::kIo); };
+  tree.add_file(path + "/autosuspend_delay_ms",
+                {.mode = 0644, .read = refuse, .write = [](const Write&) -> Result<u64> { return Err(Errno::kIo); }});
+}
+
 }  // namespace
 
 std::string cpu_mask(std::string_view list) {
@@ -99,6 +130,8 @@ void add_derived_attributes(PathTree& tree, const std::string& path, const PciDe
   const auto online = [] { return sys::read_file("/sys/devices/system/cpu/online").value_or("0\n"); };
   live("local_cpulist", online);
   live("local_cpus", [online] { return cpu_mask(online()) + "\n"; });
+  live("power_state", [d] { return power_state(d); });
+  if (d.runtime_power != nullptr) add_runtime_power(tree, path + "/power", d);
   if (d.reset) live("reset_method", [config = d.config] { return reset_methods(config()); }, 0644);
   if (!d.config || find_capability(d.config(), kPciExpress) == 0) return;
   const auto link = [config = d.config](std::size_t offset, std::size_t bytes) {

@@ -173,7 +173,7 @@ Result<void> Container::map(const MapRequest& request, mem::Caller& caller) {
   if (!is_aligned(request.iova | request.size | request.vaddr, kSmallest))
     return reject(Errno::kInval, {"iova, size, vaddr", request.iova | request.size | request.vaddr,
                                   "must be multiples of a page", kSection});
-  Ref<mem::AddressSpace> memory = caller.memory();
+  Ref<mem::AddressSpace> memory = request.memory ? request.memory : caller.memory();
   Ref<mem::Process> process = caller.process();
   const mem::ChargeMode mode = ctx_->charge_mode(caller);
   const MutexLock lock(mu_);

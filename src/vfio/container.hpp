@@ -60,6 +60,7 @@ class Container final : public RefCounted {
     u64 size = 0;
     Access access = Access::kNone;
     bool new_vaddr = false;  // VFIO_DMA_MAP_FLAG_VADDR: gives an address to a mapping that has lost its own
+    Ref<mem::AddressSpace> memory = nullptr;  // what `vaddr` is in; null: the caller's
   };
   // Errors, in this order: kInval (size, access), kOverflow, kInval (alignment), kNoEnt (VADDR), kExist, kNoSpc, kInval (an IOVA
   // that no device can use), and those of pinning: kFault, kNoMem.

@@ -62,6 +62,10 @@ class DeviceFile {
   void finish_bind() IOMMUFD_EXCLUDES(mu_);
   void abort_bind() IOMMUFD_EXCLUDES(mu_);
 
+  // The part of a BAR that a client has mapped from this offset of the file on, as type1 containers take it: for DMA of other
+  // devices, and never taken back (the kernel leaves such mappings alone, whatever becomes of the device). Null: it is no such part.
+  [[nodiscard]] Ref<mem::AddressSpace> bar_at(u64 offset, u64 length) const;
+
   // An operation on the bound device. Movable, ends with its life.
   class Busy {
    public:

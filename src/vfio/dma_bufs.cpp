@@ -101,6 +101,11 @@ void DmaBufs::set_power(Power power) {
   tell_buffers_locked();
 }
 
+Power DmaBufs::power() {
+  const MutexLock lock(mu_);
+  return power_;
+}
+
 void DmaBufs::begin_reset() {
   const MutexLock lock(mu_);
   ++resetting_;

@@ -67,6 +67,7 @@ class DmaBufs {
   // Config space was written: decoding may have changed, or the function was reset.
   void follow_config() IOMMUFD_EXCLUDES(mu_);
   void set_power(Power power) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] Power power() IOMMUFD_EXCLUDES(mu_);
   void begin_reset() IOMMUFD_EXCLUDES(mu_);
   void end_reset() IOMMUFD_EXCLUDES(mu_);
   // The device is closed.

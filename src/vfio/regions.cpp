@@ -32,6 +32,7 @@ Result<RegionInfo> region_info(const pci::Function& function, u32 index) {
     info.size = bar.size;
     info.readable = info.writable = bar.size != 0;
     info.mappable = bar.mappable == pci::Mappable::kYes;
+    if (info.mappable) info.sparse_areas = bar.areas;
     info.msix_mappable = info.mappable && function.spec().msix && function.spec().msix->table_bar == index;
   } else if (index == kRomRegion) {
     info.readable = function.rom_image_size() != 0;
@@ -80,6 +81,12 @@ Result<void> check_mmap(const pci::Function& function, u64 position, u64 length,
   const u64 size = (bar.size + kPageMask) & ~kPageMask;
   if (window.offset > size || length > size - window.offset) {
     return bad("length", length, "must end inside the BAR", "vfio-device 11");
+  }
+  if (!bar.areas.empty() && std::ranges::none_of(bar.areas, [&](const pci::BarArea& area) {
+        return window.offset >= area.offset && window.offset - area.offset <= area.size &&
+               length <= area.size - (window.offset - area.offset);
+      })) {
+    return bad("offset", position, "must be inside one area of the SPARSE_MMAP capability", "vfio-device 8");
   }
   return {};
 }

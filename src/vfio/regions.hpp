@@ -17,19 +17,14 @@ inline constexpr u32 kRomRegion = 6, kConfigRegion = 7, kVgaRegion = 8, kRegionC
 
 enum class Direction : u8 { kRead, kWrite };
 
-struct MmapArea {
-  u64 offset = 0;  // relative to the region
-  u64 size = 0;
-};
-
 struct RegionInfo {
   bool readable = false;
   bool writable = false;
   bool mappable = false;
   bool msix_mappable = false;  // it is mappable, and the table of MSI-X is in it
   u64 size = 0;
-  u64 offset = 0;                      // in the file
-  std::vector<MmapArea> sparse_areas;  // when not empty, only these may be mapped
+  u64 offset = 0;                          // in the file
+  std::vector<pci::BarArea> sparse_areas;  // when not empty, only these may be mapped
 };
 
 // GET_REGION_INFO. Errors: kInval (no such index; VGA of a device that is none).

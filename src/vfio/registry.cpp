@@ -51,7 +51,8 @@ Result<Ref<Device>> Registry::probe(const pci::Function& function, UnsafeNoiommu
     if (s->device) taken.push_back(s->device->index());
   Ref<Group> group = group_of_locked(slot.physical);
   slot.device = make_ref<Device>(
-      lowest_free(taken), Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds, slot.dma_bufs}, group, *this);
+      lowest_free(taken), Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds, slot.dma_bufs},
+      group, *this);
   group->add(*slot.device);
   return slot.device;
 }

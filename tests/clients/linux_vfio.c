@@ -12,7 +12,7 @@ struct machine {
   uint32_t ioas;
   int group, device;
   struct vfio_region_info bars[6];
-  volatile char* bar0;
+  volatile char* mapped[6]; /* NULL: not mapped */
 };
 
 static bool is_container(enum mode mode) { return mode != IOMMUFD; }
@@ -81,16 +81,16 @@ static struct machine set_up(enum mode mode) {
   for (uint32_t i = 0; i < 6; i++) {
     m.bars[i] = region_of(m.device, i);
     if (!(m.bars[i].flags & VFIO_REGION_INFO_FLAG_MMAP)) continue;
-    volatile char* at = map_whole(m.device, &m.bars[i]);
-    if (i == 0) m.bar0 = at;
+    m.mapped[i] = map_whole(m.device, &m.bars[i]);
   }
-  REQUIRE(CHECK(m.bar0 != NULL));
+  REQUIRE(CHECK(m.mapped[0] != NULL));
   return m;
 }
 
 /* What the selftests do at the end of a test: a mapping would hold the device open. */
 static void tear_down(const struct machine* m) {
-  munmap((void*)m->bar0, m->bars[0].size);
+  for (size_t i = 0; i < 6; i++)
+    if (m->mapped[i]) munmap((void*)m->mapped[i], m->bars[i].size);
   close_kept(m->device);
   if (m->group >= 0) close_kept(m->group);
   close_kept(m->iommu);
@@ -142,7 +142,7 @@ static void check_dma_mapping(enum mode mode) {
   uint64_t unmapped = 0;
   NEED(dma_map(&m, memory, iova, 2 * PAGE));
   enable_device(m.device, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-  check_mapped_copy(m.bar0, iova, iova + PAGE, memory, memory + PAGE, PAGE);
+  check_mapped_copy(m.mapped[0], iova, iova + PAGE, memory, memory + PAGE, PAGE);
   NEED(dma_unmap(&m, iova, 2 * PAGE, &unmapped));
   CHECK_EQ(unmapped, 2 * PAGE);
   NEED(dma_map(&m, memory, iova, 2 * PAGE));
@@ -158,7 +158,7 @@ static void check_dma_mapping(enum mode mode) {
 static void check_mmio_mapping(enum mode mode) {
   const struct machine m = set_up(mode);
   const uint64_t iova = first_iova(&m) + 0x40000000;
-  CHECK_EQ(dma_map(&m, (void*)m.bar0, iova, PAGE) == 0, !has_iommufd(mode));
+  CHECK_EQ(dma_map(&m, (void*)m.mapped[0], iova, PAGE) == 0, !has_iommufd(mode));
 }
 
 static void check_device(enum mode mode) {

@@ -410,3 +410,23 @@ TEST(W34, "IOMMU: memory that a child has mapped is there when the child is gone
   memory_of_a_gone_child(BEHIND_IOMMU);
 }
 TEST(W34n, "noiommu: the same") { memory_of_a_gone_child(NOIOMMU); }
+
+TEST(W35, "a page of a shared file that is mapped for reading first and for writing later: DMA writes it") {
+  const int iommufd = open_iommufd();
+  const struct edu e = edu_open(BEHIND_IOMMU, 0, iommufd);
+  const uint32_t ioas = ioas_alloc(iommufd);
+  const int file = keep(memfd_create("shared", MFD_CLOEXEC));
+  REQUIRE(CHECK_OK(attach_to(&e.dev, ioas)));
+  REQUIRE(CHECK_OK(ftruncate(file, PAGE)));
+  uint8_t* p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  REQUIRE(CHECK(p != MAP_FAILED));
+  uint64_t reads = 0x10000, writes = 0x20000;
+  REQUIRE(CHECK_OK(map_full(iommufd, ioas, IOMMU_IOAS_MAP_READABLE | FIXED, (uintptr_t)p, PAGE, &reads)));
+  REQUIRE(CHECK_OK(map_full(iommufd, ioas, RW | FIXED, (uintptr_t)p, PAGE, &writes)));
+  fill(p, 256, 1);
+  edu_load(&e, reads, 256);
+  memset(p, 0, 256);
+  edu_store(&e, writes, 256);
+  CHECK(filled(p, 256, 1));
+  munmap(p, PAGE);
+}

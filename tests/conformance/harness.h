@@ -64,11 +64,11 @@ __attribute__((format(printf, 1, 2))) static inline void note(const char* format
 }
 
 static inline const char* errno_text(int e) {
-  return e == 0 ? "success" : strerrorname_np(e) ? strerrorname_np(e) : "an unknown error";
+  return e == 0 ? "success" : e < 0 ? "a failure" : strerrorname_np(e) ? strerrorname_np(e) : "an unknown error";
 }
 
 static inline bool harness_err(const char* at, int line, const char* what, long got, int saw, int want) {
-  const int e = got < 0 ? saw : 0;
+  const int e = got >= 0 ? 0 : saw ? saw : -1; /* -1: what failed was done before, and is only looked at here */
   if (e == want) return true;
   note("%s:%d: %s: got %s, want %s", at, line, what, errno_text(e), errno_text(want));
   harness.failed = true;

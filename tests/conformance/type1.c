@@ -238,3 +238,38 @@ TEST(K10, "no more than 65535 mappings: ENOSPC") {
   CHECK_OK(dma_unmap(s.container, VFIO_DMA_UNMAP_FLAG_ALL, 0, &size));
   CHECK_EQ(size, (uint64_t)65535 * PAGE);
 }
+
+SECTION("clients 1.1");
+
+TEST(K11,
+     "a BAR that is mapped: another device reaches its registers, through a reset too; iommufd's rule is another") {
+  const struct setup s = set_up(0);
+  const struct vdev owner = open_in_group(&s);
+  struct setup other = {.device = nth_device(1), .container = s.container};
+  struct vfio_region_info bar;
+  uint32_t value = 0x12345678, *ram = (uint32_t*)pages(PAGE);
+  REQUIRE(CHECK_OK(region_info(&owner, 0, &bar)));
+  if (!(bar.flags & VFIO_REGION_INFO_FLAG_MMAP)) SKIP("BAR 0 cannot be mapped");
+  other.group = open_group(&other.device);
+  REQUIRE(CHECK_OK(set_container(other.group, other.container)));
+  const struct edu first = edu_from(owner), second = edu_from(open_in_group(&other));
+  void* registers = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, owner.fd, (off_t)bar.offset);
+  REQUIRE(CHECK(registers != MAP_FAILED));
+  REQUIRE(CHECK_OK(dma_map(s.container, DMA_RW, registers, BASE, PAGE)));
+  REQUIRE(CHECK_OK(dma_map(s.container, DMA_RW, ram, 2 * BASE, PAGE)));
+  CHECK_ERR(dma_map(s.container, DMA_RW, (char*)registers + bar.size - PAGE, 4 * BASE, 2 * PAGE), EFAULT);
+  for (int round = 0; round < 2; round++) {
+    ram[0] = value;
+    edu_load(&second, 2 * BASE, 4);
+    edu_store(&second, BASE + EDU_LIVENESS, 4);
+    CHECK_EQ(edu_read4(&first, EDU_LIVENESS), ~value);
+    edu_load(&second, BASE + EDU_ID, 4);
+    edu_store(&second, 2 * BASE + 4, 4);
+    CHECK_EQ(ram[1], edu_read4(&first, EDU_ID));
+    CHECK_OK(ioctl(owner.fd, VFIO_DEVICE_RESET));
+    set_command(&first, PCI_COMMAND_MEMORY, 0);
+    value = 0x9abcdef0;
+  }
+  CHECK_OK(dma_unmap_range(s.container, BASE, PAGE));
+  munmap(registers, bar.size);
+}

@@ -66,6 +66,12 @@ TEST(EduKind, is_the_function_that_drivers_look_for) {
   EXPECT_EQ(spec.msi->vectors_lg2, 0u);
   const auto mapped = find("edu")->configure({{"mmap", "on"}}, poller);
   EXPECT_EQ(mapped->spec.bars[0].mappable, pci::Mappable::kYes);
+  EXPECT_TRUE(mapped->spec.bars[0].areas.empty());
+  const auto sparse = find("edu")->configure({{"mmap", "sparse"}, {"msix", "2048"}}, poller);
+  for (const u32 bar : {0u, 1u}) {
+    EXPECT_EQ(sparse->spec.bars[bar].mappable, pci::Mappable::kYes);
+    EXPECT_EQ(sparse->spec.bars[bar].areas, (std::vector<pci::BarArea>{{0, kPageSize}}));
+  }
 }
 
 }  // namespace

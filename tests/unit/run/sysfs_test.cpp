@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
 
 #include "run/sysfs_attributes.hpp"
@@ -141,6 +142,44 @@ TEST_F(SysfsTest, attributes_follow_from_config_space) {
   EXPECT_EQ(read(translated_ + "max_link_width"), "4\n");
   EXPECT_EQ(read(translated_ + "current_link_speed"), "5.0 GT/s PCIe\n");
   EXPECT_EQ(read(translated_ + "current_link_width"), "1\n");
+}
+
+TEST_F(SysfsTest, power_follows_config_space_and_vfio) {
+  EXPECT_EQ(read(translated_ + "power_state"), "D0\n");
+  EXPECT_TRUE(is_missing(translated_ + "power"));
+  machine_.config[6] = 0x10;
+  machine_.config[0x34] = 0x50;
+  machine_.config[0x50] = 0x01;  // power management, in D3hot
+  machine_.config[0x54] = 0x03;
+  std::atomic<bool> control = false, low = false;
+  machine_.info.devices[0].runtime_power = &control;
+  machine_.info.devices[0].low_power = [&low] { return low.load(); };
+  tree_ = build_tree(machine_.info);
+  EXPECT_EQ(read(translated_ + "power_state"), "D3hot\n");
+  machine_.config[0x54] = 0;
+  EXPECT_EQ(read(translated_ + "power_state"), "D0\n");
+  EXPECT_EQ(read(translated_ + "power/runtime_status"), "active\n");
+  low = true;
+  EXPECT_EQ(read(translated_ + "power_state"), "D3hot\n");
+  EXPECT_EQ(read(translated_ + "power/runtime_status"), "suspended\n");
+  EXPECT_EQ(read(translated_ + "power/control"), "on\n");
+  const Node* node = tree_.lookup(translated_ + "power/control", Follow::kYes).node;
+  EXPECT_EQ(node->write({.data = "auto\n"}), Result<u64>(5));
+  EXPECT_EQ(node->write({.data = "off\n"}), Err(Errno::kInval));
+  EXPECT_EQ(read(translated_ + "power/control"), "auto\n");
+  EXPECT_EQ(read(translated_ + "power/runtime_enabled"), "enabled\n");
+}
+
+TEST_F(SysfsTest, a_mappable_bar_has_a_file_of_its_size) {
+  EXPECT_TRUE(is_missing(translated_ + "resource0"));
+  machine_.info.devices[0].mappable_bars = {0};
+  machine_.info.devices[0].resources[0] = {0xfe000000, 0xfe0fffff, 0x40200};
+  tree_ = build_tree(machine_.info);
+  const Node* node = tree_.lookup(translated_ + "resource0", Follow::kYes).node;
+  ASSERT_NE(node, nullptr);
+  EXPECT_EQ(node->size(), 0x100000u);
+  EXPECT_EQ(node->mode(), 0600u);
+  EXPECT_EQ(node->read(Reader::kPrivileged), Err(Errno::kIo));
 }
 
 TEST_F(SysfsTest, uevent_takes_actions) {

@@ -90,6 +90,24 @@ TEST_F(RegionsTest, mmap_takes_shared_mappings_inside_a_mappable_bar) {
   EXPECT_EQ(check_mmap(function, 0, 0x1000, Sharing::kShared).error(), Errno::kInval);
 }
 
+TEST_F(RegionsTest, mmap_of_a_bar_with_areas_takes_what_lies_in_one_of_them) {
+  pci::FunctionSpec spec = sample_spec();
+  spec.bars[0].areas = {{0x1000, 0x1000}, {0x2000, 0x1000}};
+  const SampleFunction sparse(spec);
+  EXPECT_EQ(region_info(sparse.function, 0)->sparse_areas, spec.bars[0].areas);
+  EXPECT_TRUE(region_info(sparse.function, 1)->sparse_areas.empty());
+  const auto may = [&](u64 offset, u64 length) {
+    return check_mmap(sparse.function, region_offset(0) + offset, length, Sharing::kShared).has_value();
+  };
+  EXPECT_TRUE(may(0x1000, 0x1000));
+  EXPECT_TRUE(may(0x2000, 0x1000));
+  EXPECT_FALSE(may(0x1000, 0x2000));  // two areas are two mappings
+  EXPECT_FALSE(may(0, 0x1000));
+  EXPECT_FALSE(may(0, 0x4000));
+  EXPECT_FALSE(may(0x3000, 0x1000));
+  EXPECT_FALSE(may(0x1000, ~u64{0}));
+}
+
 struct IoeventfdsTest : testing::Test {
   IoeventfdsTest() { sample.function.enable(); }
   ~IoeventfdsTest() override { ioeventfds.teardown(); }
