@@ -69,8 +69,11 @@ Result<u64> whole(const Write& w, Result<void> done) {
   return w.data.size();
 }
 
+// Numbers of message interrupts: behind those of lines, as many for each device as MSI-X can have.
+constexpr u32 kFirstMessageIrq = 128;
+
 PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& device, u32 opener,
-                       std::atomic<bool>& runtime_power) {
+                       u32 first_message_irq, std::atomic<bool>& runtime_power) {
   pci::Function& function = *device.function;
   const pci::FunctionSpec& spec = function.spec();
   PciDeviceInfo info;
@@ -113,6 +116,11 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
     info.iommu = device.physical.iommu->name();
   } else if (state.vfio) {
     info.iommu_group = state.vfio->group().id();
+  }
+  if (state.vfio) {
+    const vfio::Interrupts::Messages messages = state.vfio->interrupts().messages();
+    for (u32 i = 0; i < messages.vectors; ++i) info.message_irqs.push_back(first_message_irq + i);
+    info.message_irqs_msix = messages.msix;
   }
   info.driver = state.driver;
   if (state.vfio) info.vfio = VfioNode{state.vfio->name(), {{kVfioDeviceMajor, state.vfio->index()}, opener}};
@@ -185,7 +193,11 @@ class MachineService final : public Service {
     recorder_.write_index();
   }
 
-  LiveTree& tree() override { return tree_; }
+  // Message interrupts come and go with SET_IRQS, which is not to wait for that: who looks at a path does.
+  LiveTree& tree() override {
+    if (machine_->vfio().message_changes() != messages_shown_.load(std::memory_order_acquire)) machine_changed();
+    return tree_;
+  }
 
   Result<Ref<ioctl::File>> open(u32 opener, ioctl::Call& call, std::unique_ptr<vfio::FileMemory> memory) override {
     switch (what_of(opener)) {
@@ -235,6 +247,7 @@ class MachineService final : public Service {
   // A driver has taken or left a function.
   void machine_changed() IOMMUFD_EXCLUDES(tree_mu_) {
     const MutexLock lock(tree_mu_);
+    messages_shown_.store(machine_->vfio().message_changes(), std::memory_order_release);
     tree_.replace(describe());
   }
   // The machine as it is now.
@@ -251,7 +264,9 @@ class MachineService final : public Service {
     machine::Drivers& drivers = machine_->drivers();
     for (std::size_t i = 0; i < machine_->devices().size(); ++i) {
       const machine::MachineDevice& device = *machine_->devices()[i];
-      info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i), runtime_power_[i]));
+      info.devices.push_back(run::describe(drivers, device, opener(Opens::kDevice, i),
+                                           kFirstMessageIrq + static_cast<u32>(i) * pci::kMaxMsixVectors,
+                                           runtime_power_[i]));
       if (!device.physical.is_noiommu()) add_group(info.groups, device.physical.group_id, *device.physical.iommu);
     }
     for (const auto& bridge : machine_->bridges()) {
@@ -282,6 +297,7 @@ class MachineService final : public Service {
   FaultPlans faults_;
   std::atomic<bool> autoprobe_{true};
   std::vector<std::atomic<bool>> runtime_power_;  // by device
+  std::atomic<u64> messages_shown_{0};            // Registry::message_changes() of tree_, or before it
   Mutex tree_mu_{LockRank::kRunTree};             // held while the next tree is made and takes its place
   LiveTree tree_;
   dump::Recorder recorder_;

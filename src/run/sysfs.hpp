@@ -50,6 +50,8 @@ struct PciDeviceInfo {
   u32 class_code = 0;  // 24 bits
   u8 revision = 0;
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
+  std::vector<u32> message_irqs;             // the numbers of its message interrupts, while there are some
+  bool message_irqs_msix = false;            // they are of MSI-X
   std::vector<u32> mappable_bars;            // those with a file `resourceN`
   std::vector<pci::Resource> windows;        // of a bridge
   u32 irq = 0;

@@ -17,7 +17,8 @@ u64 raw(IrqIndex index) { return std::to_underlying(index); }
 
 }  // namespace
 
-Interrupts::Interrupts(pci::Function& function, EventWatcher& watcher) : function_(function), watcher_(watcher) {}
+Interrupts::Interrupts(pci::Function& function, EventWatcher& watcher, std::atomic<u64>* changes)
+    : function_(function), watcher_(watcher), changes_(changes) {}
 
 Interrupts::~Interrupts() = default;
 
@@ -237,6 +238,7 @@ Result<void> Interrupts::enable_messages(Mode kind, u32 vectors) {
     vectors_.resize(vectors);
     mode_ = kind;
   }
+  count_change();
   if (kind == Mode::kMsix) {
     function_.enable_msix();
   } else {
@@ -263,7 +265,10 @@ Result<void> Interrupts::set_vector(u32 vector, IrqEventfd& element) {
   {
     const MutexLock lock(mu_);
     if (vector >= vectors_.size() && !msix) return bad("start", vector, "MSI cannot grow: disable it first");
-    if (vector >= vectors_.size()) vectors_.resize(vector + 1);
+    if (vector >= vectors_.size()) {
+      vectors_.resize(vector + 1);
+      count_change();
+    }
     vectors_[vector] = IOMMUFD_TRY(std::move(element.event));
   }
   if (msix) function_.mask_msix(vector, pci::Masked::kNo);
@@ -287,6 +292,13 @@ void Interrupts::disable_messages() {
   const MutexLock lock(mu_);
   std::swap(dropped, vectors_);
   mode_ = Mode::kNone;
+  count_change();
+}
+
+Interrupts::Messages Interrupts::messages() {
+  const MutexLock lock(mu_);
+  if (mode_ != Mode::kMsi && mode_ != Mode::kMsix) return {};
+  return {static_cast<u32>(vectors_.size()), mode_ == Mode::kMsix};
 }
 
 void Interrupts::disable_intx() {

@@ -10,6 +10,7 @@
 // dropped are declared before the lock, so that they close after it.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <vector>
 
@@ -23,8 +24,9 @@ namespace iommufd::vfio {
 
 class Interrupts final : public pci::InterruptSink {
  public:
-  // Both outlive it. The caller connects it to the function.
-  Interrupts(pci::Function& function, EventWatcher& watcher);
+  // All outlive it. The caller connects it to the function. `changes`, if there is one, is counted up when the vectors of messages
+  // come, grow or go.
+  Interrupts(pci::Function& function, EventWatcher& watcher, std::atomic<u64>* changes = nullptr);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
@@ -32,6 +34,13 @@ class Interrupts final : public pci::InterruptSink {
   // What GET_IRQ_INFO says. ERR has no interrupt on a conventional function. MSI-X can grow while it is enabled: the machine
   // allocates its vectors one by one, as an x86 kernel does.
   [[nodiscard]] IrqInfo info(IrqIndex index) const;
+
+  // The vectors that the host has given to messages.
+  struct Messages {
+    u32 vectors = 0;  // 0: none are enabled
+    bool msix = false;
+  };
+  [[nodiscard]] Messages messages() IOMMUFD_EXCLUDES(mu_);
 
   // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
   Result<void> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
@@ -69,6 +78,9 @@ class Interrupts final : public pci::InterruptSink {
   void deliver_intx_locked() IOMMUFD_REQUIRES(mu_);
   void signal_intx_locked() IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] Mode mode() IOMMUFD_EXCLUDES(mu_);
+  void count_change() {
+    if (changes_ != nullptr) changes_->fetch_add(1, std::memory_order_release);
+  }
   // The eventfd of ERR or REQ.
   [[nodiscard]] Trigger& single_locked(IrqIndex index) IOMMUFD_REQUIRES(mu_) {
     return index == IrqIndex::kErr ? error_ : request_;
@@ -76,6 +88,7 @@ class Interrupts final : public pci::InterruptSink {
 
   pci::Function& function_;
   EventWatcher& watcher_;
+  std::atomic<u64>* const changes_;
 
   Mutex gate_{LockRank::kVfioDevice};
   std::optional<EventWatcher::WatchId> unmask_watch_ IOMMUFD_GUARDED_BY(gate_);

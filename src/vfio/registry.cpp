@@ -27,7 +27,7 @@ Registry::~Registry() = default;
 
 void Registry::add(pci::Function& function, core::PhysicalDevice& physical) {
   const MutexLock lock(mu_);
-  slots_.push_back(std::make_unique<Slot>(function, physical, watcher_));
+  slots_.push_back(std::make_unique<Slot>(function, physical, watcher_, message_changes_));
   function.connect(slots_.back()->interrupts);
   if (const Ref<Group> group = find_group_locked(physical)) group->add_function(physical);
 }

@@ -8,6 +8,7 @@
 // Lock: mu_ (kVfioRegistry) guards which there are; inside it Group::mu_, while a device enters or leaves its group.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -66,6 +67,8 @@ class Registry {
   // By the minor number of the node; null: there is none.
   [[nodiscard]] Ref<Group> find_group(u32 minor) const IOMMUFD_EXCLUDES(mu_);
   [[nodiscard]] EventWatcher& watcher() { return watcher_; }
+  // Another number each time the message vectors of some device have come, grown or gone.
+  [[nodiscard]] u64 message_changes() const { return message_changes_.load(std::memory_order_acquire); }
 
   // Everything that a reset of the bus of `device` would hit, as seen from `ctx` (null: from outside of every context).
   // Errors: kNoDev on a root bus.
@@ -76,8 +79,8 @@ class Registry {
  private:
   // A function for good; what is registered of it comes and goes. Its interrupts stay, since models may send one at any time.
   struct Slot {
-    Slot(pci::Function& f, core::PhysicalDevice& p, EventWatcher& watcher)
-        : function(f), physical(p), interrupts(f, watcher), ioeventfds(f, watcher), dma_bufs(f) {}
+    Slot(pci::Function& f, core::PhysicalDevice& p, EventWatcher& watcher, std::atomic<u64>& changes)
+        : function(f), physical(p), interrupts(f, watcher, &changes), ioeventfds(f, watcher), dma_bufs(f) {}
     pci::Function& function;
     core::PhysicalDevice& physical;
     Interrupts interrupts;
@@ -97,6 +100,7 @@ class Registry {
   [[nodiscard]] Ref<Group> group_of_locked(core::PhysicalDevice& physical) IOMMUFD_REQUIRES(mu_);
 
   EventWatcher watcher_;
+  std::atomic<u64> message_changes_{0};
   mutable Mutex mu_{LockRank::kVfioRegistry};
   std::vector<std::unique_ptr<Slot>> slots_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<Ref<Group>> groups_ IOMMUFD_GUARDED_BY(mu_);

@@ -396,3 +396,41 @@ TEST(X31, "hot reset of two functions: both must be the caller's") {
   CHECK_OK(ioctl(d.fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hit));
   CHECK_EQ(hit[5], other.id);
 }
+
+SECTION("vfio-device 17");
+
+/* How many files msi_irqs has, all with this content; -1: there is no such directory. */
+static int message_irqs(const char* bdf, const char* content) {
+  char path[PATH_MAX], file[PATH_MAX + 300], text[16];
+  struct dirent* e;
+  int num = 0;
+  snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/msi_irqs", bdf);
+  DIR* dir = opendir(path);
+  if (!dir) return -1;
+  while ((e = readdir(dir)) != NULL) {
+    if (e->d_name[0] == '.') continue;
+    snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
+    CHECK(strspn(e->d_name, "0123456789") == strlen(e->d_name));
+    CHECK(read_text(file, text, sizeof(text)) && strcmp(text, content) == 0);
+    num++;
+  }
+  closedir(dir);
+  return num;
+}
+
+TEST(X40, "msi_irqs lists the vectors of messages, and is there while there are some") {
+  const struct edu e = express();
+  const char* bdf = e.dev.bdf;
+  int32_t fds[3];
+  for (int i = 0; i < 3; i++) fds[i] = keep(eventfd(0, EFD_CLOEXEC));
+  CHECK_EQ(message_irqs(bdf, "msi"), -1);
+  CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSI, 0, 1, fds[0], -1));
+  CHECK_EQ(message_irqs(bdf, "msi"), 1);
+  CHECK_OK(irqs(&e, NONE | TRIGGER, MSI, 0, 0, 0, 0));
+  CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSIX, 0, 2, fds[0], fds[1]));
+  CHECK_EQ(message_irqs(bdf, "msix"), 2);
+  CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSIX, 2, 1, fds[2], -1)); /* grows */
+  CHECK_EQ(message_irqs(bdf, "msix"), 3);
+  CHECK_OK(irqs(&e, NONE | TRIGGER, MSIX, 0, 0, 0, 0));
+  CHECK_EQ(message_irqs(bdf, "msix"), -1);
+}
