@@ -40,7 +40,7 @@ check "setpci sizes a BAR and puts it back" \
 check "setpci switches bus mastering on; identifiers stay" \
   "$(run "$@" -- sh -c 'setpci -s 01:00.0 COMMAND=6 VENDOR_ID=0; lspci -vv -n -s 01:00.0')" 'BusMaster\+' '1234:11e8'
 check "setpci by names of capabilities" "$(run "$@" -- setpci -s 01:00.0 CAP_MSI+2.w)" '^0080$'
-# tee hears of the errno; a shell's redirection does not (docs/abi-matrix.md, row 40, and devbind.sh).
+# tee hears of the errno; a shell's redirection does not (docs/abi-matrix.md, row 46, and devbind.sh).
 reset=/sys/bus/pci/devices/0000:01:00.0/reset
 check "reset takes 1 and nothing else" \
   "$(run "$@" -- sh -c "echo 1 | tee $reset && echo good; echo 2 | tee $reset || echo refused; cat $reset || echo unreadable")" \
