@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/client.h"
+
 #define IRQ_RAISE 0x60
 #define IRQ_ACK 0x64
 #define MAX_COUNT 100000
@@ -34,24 +36,6 @@ struct device {
   int fd;
   char* bar;
 };
-
-static void fail(const char* what) {
-  fprintf(stderr, "interrupt_client: %s: %s\n", what, strerror(errno));
-  exit(2);
-}
-
-static double now_ns(void) {
-  struct timespec t;
-
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int rising(const void* a, const void* b) {
-  const double x = *(const double*)a, y = *(const double*)b;
-
-  return (x > y) - (x < y);
-}
 
 static struct vfio_region_info region(int fd, uint32_t index) {
   struct vfio_region_info info = {.argsz = sizeof(info), .index = index};
@@ -65,15 +49,8 @@ static struct device open_device(int iommufd, const char* bdf) {
   struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommufd};
   struct vfio_region_info bar, config;
   const uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-  char pattern[128], node[300];
-  glob_t found;
 
-  snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/vfio-dev/*", bdf);
-  if (glob(pattern, 0, NULL, &found) || found.gl_pathc != 1) fail(pattern);
-  snprintf(node, sizeof(node), "/dev/vfio/devices/%s", strrchr(found.gl_pathv[0], '/') + 1);
-  globfree(&found);
-  d.fd = open(node, O_RDWR | O_CLOEXEC);
-  if (d.fd < 0) fail(node);
+  d.fd = open_node_of(bdf);
   if (ioctl(d.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
   config = region(d.fd, VFIO_PCI_CONFIG_REGION_INDEX);
   if (pwrite(d.fd, &command, 2, (off_t)(config.offset + PCI_COMMAND)) != 2) fail("command register");

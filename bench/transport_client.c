@@ -30,25 +30,9 @@
 #include <linux/seccomp.h>
 #include <linux/vfio.h>
 
+#include "bench/client.h"
+
 #define BATCHES 15
-
-static void fail(const char* what) {
-  fprintf(stderr, "transport_client: %s: %s\n", what, strerror(errno));
-  exit(2);
-}
-
-static double now_ns(void) {
-  struct timespec t;
-
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int rising(const void* a, const void* b) {
-  const double x = *(const double*)a, y = *(const double*)b;
-
-  return (x > y) - (x < y);
-}
 
 /* Times `call(state)`, which returns 0 when it went well. */
 static void time_calls(const char* name, long count, int (*call)(void*), void* state) {
@@ -185,22 +169,8 @@ static int call_config_read(void* state) {
   return pread(s->device, &value, sizeof(value), (off_t)s->config) != sizeof(value);
 }
 
-static int open_device(const char* bdf) {
-  char pattern[128], node[300];
-  glob_t found;
-  int fd;
-
-  snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/vfio-dev/*", bdf);
-  if (glob(pattern, 0, NULL, &found) || found.gl_pathc != 1) fail(pattern);
-  snprintf(node, sizeof(node), "/dev/vfio/devices/%s", strrchr(found.gl_pathv[0], '/') + 1);
-  globfree(&found);
-  fd = open(node, O_RDWR | O_CLOEXEC);
-  if (fd < 0) fail(node);
-  return fd;
-}
-
 static void iommu_calls(long count, const char* bdf) {
-  struct session s = {.iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC), .device = open_device(bdf)};
+  struct session s = {.iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC), .device = open_node_of(bdf)};
   struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = s.iommu};
   struct iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
   struct vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};

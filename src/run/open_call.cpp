@@ -37,14 +37,13 @@ Result<Ref<OpenFile>> open_file(const Runtime& runtime, ClientCall& call, const 
     // Text that is only written may come through a descriptor whose writes are not notified.
     const bool native = !mode.readable() && node->content() == Content::kText && node->writable();
     std::string content = native ? std::string() : node->read(reader_of(call)).value_or("");  // an error is of a read
-    Ref<OpenFile> file = native ? IOMMUFD_TRY(OpenFile::make_written(node, path, attributes, mode))
-                                : IOMMUFD_TRY(OpenFile::make_text(node, path, attributes, mode, content));
-                                file->set_file(make_ref<AttributeFile>(
-                                    node->content(), [node](Reader reader) { return node->read(reader); },
-                                    [node](const Write& write) { return node->write(write); }, std::move(content)));
-                                if (native)
-                                  file->set_late_writer([node](const Write& write) { return node->write(write); });
-                                return file;
+    Ref<OpenFile> file = IOMMUFD_TRY(native ? OpenFile::make_written(node, path, attributes, mode)
+                                            : OpenFile::make_text(node, path, attributes, mode, content));
+    file->set_file(make_ref<AttributeFile>(
+        node->content(), [node](Reader reader) { return node->read(reader); },
+        [node](const Write& write) { return node->write(write); }, std::move(content)));
+    if (native) file->set_late_writer([node](const Write& write) { return node->write(write); });
+    return file;
   }
   Ref<OpenFile> file = IOMMUFD_TRY(OpenFile::make(node, path, attributes, mode));
   file->set_file(IOMMUFD_TRY(runtime.service.open(node->opener(), call, file->memory())));
