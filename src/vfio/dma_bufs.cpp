@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/explain.hpp"
+#include "pci/peer_access.hpp"
 
 namespace iommufd::vfio {
 namespace {
@@ -41,10 +42,12 @@ BarBuffer::BarBuffer(pci::Function& function, u32 bar, std::span<const BarRange>
 
 // A device whose decoding is off does not answer.
 Result<std::size_t> BarBuffer::read_some(UserVa from, std::span<std::byte> buf) {
+  const pci::PeerAccess peer;
   return function_.bar_read(bar_, start_ + from.raw(), buf) ? buf.size() : 0;
 }
 
 Result<std::size_t> BarBuffer::write_some(UserVa to, std::span<const std::byte> buf) {
+  const pci::PeerAccess peer;
   return function_.bar_write(bar_, start_ + to.raw(), buf) ? buf.size() : 0;
 }
 

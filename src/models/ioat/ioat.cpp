@@ -30,7 +30,7 @@ Ioat::Ioat(const Config& config, pci::ModelPorts ports, Poller& poller)
       poller_(poller),
       engine_(ports_.dma, config.transfer_cap_lg2, config.on_fault) {
   {
-    const MutexLock lock(mu_);
+    const TurnLock turn(turn_);
     page_.store<u64>(kChainAddr, kNoChain);
     show_constants();
     reset_channel();
@@ -39,13 +39,6 @@ Ioat::Ioat(const Config& config, pci::ModelPorts ports, Poller& poller)
 }
 
 Ioat::~Ioat() { poller_.remove(*this); }
-
-void Ioat::enter() {
-  ++waiting_;
-  while (running_) idle_.wait(mu_);
-  --waiting_;
-  touched_ = pci::Clock::now();
-}
 
 void Ioat::show_constants() {
   page_.store<u8>(kChannelCount, 1);
@@ -58,8 +51,9 @@ void Ioat::show_constants() {
 u64 Ioat::bar_read(u32 bar, u64 offset, u32 size) {
   IOMMUFD_ASSERT(bar == 0);
   if (offset + size > kRegistersEnd) return 0;
-  const MutexLock lock(mu_);
-  enter();
+  if (!turn_.take_for_access()) return ~u64{0};
+  const TurnLock turn(turn_, AdoptLock{});
+  touched_ = pci::Clock::now();
   absorb();
   run_due();
   // The sentinel is ours: a register that was not written reads 0.
@@ -75,8 +69,9 @@ u64 Ioat::bar_read(u32 bar, u64 offset, u32 size) {
 void Ioat::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
   IOMMUFD_ASSERT(bar == 0);
   if (offset + size > kRegistersEnd) return;
-  const MutexLock lock(mu_);
-  enter();
+  if (!turn_.take_for_access()) return;
+  const TurnLock turn(turn_, AdoptLock{});
+  touched_ = pci::Clock::now();
   absorb();
   if (offset == kChanErr && size == 4) {  // exact here: a written 1 clears
     page_.clear<u32>(kChanErr, static_cast<u32>(value));
@@ -94,8 +89,8 @@ void Ioat::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
 }
 
 void Ioat::reset() {
-  const MutexLock lock(mu_);
-  enter();
+  const TurnLock turn(turn_);
+  touched_ = pci::Clock::now();
   for (u64 at = 0; at < kRegistersEnd; at += sizeof(u64)) page_.store<u64>(at, 0);
   page_.store<u64>(kChainAddr, kNoChain);
   show_constants();
@@ -107,31 +102,32 @@ void Ioat::reset() {
 
 void Ioat::attach_memory(u32 bar, std::span<std::byte> memory) {
   IOMMUFD_ASSERT(bar == 0);
-  const MutexLock lock(mu_);
-  enter();
+  const TurnLock turn(turn_);
+  touched_ = pci::Clock::now();
   page_.attach(memory);
   poller_.wake();
 }
 
 void Ioat::detach_memory(u32 bar) {
   IOMMUFD_ASSERT(bar == 0);
-  const MutexLock lock(mu_);
-  enter();
+  const TurnLock turn(turn_);
+  touched_ = pci::Clock::now();
   page_.detach();
 }
 
 void Ioat::interrupts_set() {
-  const MutexLock lock(mu_);
-  enter();
+  const TurnLock turn(turn_);
+  touched_ = pci::Clock::now();
   absorb();
   leave_reset();
 }
 
 pci::PollOutcome Ioat::poll() {
-  const MutexLock lock(mu_);
+  // Whoever has the turn looks, too, but may have looked already.
+  if (!turn_.try_take()) return {.worked = false, .watching = true};
+  const TurnLock turn(turn_, AdoptLock{});
   pci::PollOutcome outcome;
   outcome.watching = page_.attached();
-  if (running_) return outcome;  // who runs looks, too
   const Answer absorbed = absorb();
   if (run_due() == Answer::kWorked || absorbed == Answer::kWorked) {
     outcome.worked = true;
@@ -238,7 +234,7 @@ bool Ioat::runnable() const {
 Ioat::Answer Ioat::run_due() {
   if (!runnable()) return Answer::kNothing;
   const auto until = pci::Clock::now() + kTimePerPoll;
-  for (unsigned n = 0; n < kDescriptorsPerPoll && runnable() && waiting_ == 0; ++n) {
+  for (unsigned n = 0; n < kDescriptorsPerPoll && runnable() && !turn_.wanted(); ++n) {
     Descriptor descriptor;
     if (const u32 errors = run_next(descriptor)) {
       fail(errors);
@@ -257,26 +253,12 @@ Ioat::Answer Ioat::run_due() {
   return Answer::kWorked;
 }
 
-template <class Work>
-u32 Ioat::outside(Work&& work) noexcept {
-  running_ = true;
-  mu_.unlock();
-  const u32 errors = work();
-  mu_.lock();
-  running_ = false;
-  if (waiting_ != 0) idle_.notify_all();
-  return errors;
-}
-
 // The address of the next descriptor is not looked at before it is due: clients fill later ones meanwhile.
 u32 Ioat::run_next(Descriptor& descriptor) {
   u64 address = std::exchange(first_, 0);
-  const u64 previous = last_;
-  const u32 errors = outside([&] {
-    u32 e = address == 0 ? engine_.follow(previous, address) : 0;
-    if (e == 0) e = engine_.fetch(address, descriptor);
-    return e == 0 ? engine_.run(descriptor) : e;
-  });
+  u32 errors = address == 0 ? engine_.follow(last_, address) : 0;
+  if (errors == 0) errors = engine_.fetch(address, descriptor);
+  if (errors == 0) errors = engine_.run(descriptor);
   if (errors == 0) last_ = address;
   return errors;
 }
@@ -287,7 +269,7 @@ void Ioat::publish_completed() {
   const u64 completion = page_.load<u64>(kChanCompletion);
   if (std::exchange(write_back_, false) && completion != 0) {
     const u64 value = last_ | static_cast<u64>(state);
-    if (const u32 errors = outside([&] { return engine_.write_back(completion, value); })) return fail(errors);
+    if (const u32 errors = engine_.write_back(completion, value)) return fail(errors);
   }
   publish(state);
 }
@@ -300,8 +282,7 @@ void Ioat::fail(u32 errors) {
   const u16 control = page_.load<u16>(kChanCtrl);
   const u64 completion = page_.load<u64>(kChanCompletion);
   const u64 value = last_ | static_cast<u64>(State::kHalted);
-  if ((control & kCtrlErrorCompletion) != 0 && completion != 0)
-    (void)outside([&] { return engine_.write_back(completion, value); });
+  if ((control & kCtrlErrorCompletion) != 0 && completion != 0) (void)engine_.write_back(completion, value);
   publish(State::kHalted);
   if ((control & kCtrlErrorInterrupt) != 0) interrupt();
 }

@@ -34,7 +34,8 @@ Controller::~Controller() { poller_.remove(*this); }
 
 u64 Controller::bar_read(u32 bar, u64 offset, u32 size) {
   IOMMUFD_ASSERT(bar == 0);
-  const TurnLock turn(turn_);
+  if (!turn_.take_for_access()) return ~u64{0};
+  const TurnLock turn(turn_, AdoptLock{});
   serve();
   const u64 word = offset & ~u64{3};
   const u64 value = read_register(word) | (size == 8 ? u64{read_register(word + 4)} << 32 : 0);
@@ -46,7 +47,8 @@ void Controller::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
   if (size < 4) return;
   bool left = false;
   {
-    const TurnLock turn(turn_);
+    if (!turn_.take_for_access()) return;
+    const TurnLock turn(turn_, AdoptLock{});
     serve();
     write_register(offset, static_cast<u32>(value));
     if (size == 8) write_register(offset + 4, static_cast<u32>(value >> 32));

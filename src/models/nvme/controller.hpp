@@ -5,15 +5,15 @@
 // Invariants: everything below belongs to the thread that has the turn. A round moves a bounded number of commands. When RDY
 // falls, and when reset() returns, nothing is in flight: no DMA, no interrupt, no job at the store.
 //
-// Lock order: turn_ (a flag, see turn.hpp; waited for with no lock of kModel or above), then kIrq and kLeaf through the ports.
+// Lock order: turn_ (a flag, see models/turn.hpp; waited for with no lock of kModel or above), then kIrq and kLeaf through the ports.
 #pragma once
 
 #include <array>
 
 #include "models/nvme/admin_commands.hpp"
 #include "models/nvme/bar_page.hpp"
-#include "models/nvme/turn.hpp"
 #include "models/poller.hpp"
+#include "models/turn.hpp"
 #include "pci/device_model.hpp"
 
 namespace iommufd::models::nvme {

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <thread>
 
+#include "pci/peer_access.hpp"
 #include "tests/support/fake_device.hpp"
 
 namespace iommufd::models::ioat {
@@ -39,6 +40,7 @@ class IoatTest : public testing::TestWithParam<Access> {
   T get(u64 offset) {
     if (GetParam() == Access::kCalls) return static_cast<T>(device_->bar_read(0, offset, sizeof(T)));
     (void)device_->poll();
+    (void)device_->bar_read(0, kChannelCount, 1);  // the poller's thread may have had the turn: now somebody has looked
     return std::atomic_ref<T>(at<T>(offset)).load(std::memory_order_acquire);
   }
   // In the mapped way the device sees it at its next look.
@@ -379,6 +381,48 @@ TEST_P(IoatTest, a_function_reset_waits_for_the_descriptor_that_runs) {
   dma_.during = [] {};
   EXPECT_EQ(state(), State::kHalted);
   EXPECT_EQ(get<u16>(kDmaCount), 0);
+}
+
+// A BAR can be the target of DMA, its own device's too: that must not wait for the transfer that it is part of.
+TEST_P(IoatTest, its_own_registers_as_target_do_not_answer) {
+  slot(0) = {.size = 8, .source = kSource, .destination = kSink, .next = kRing};
+  int seen = 0;
+  dma_.during = [&] {
+    const pci::PeerAccess peer;
+    seen += device_->bar_read(0, kChanStatus, 8) == ~u64{0} ? 1 : 0;
+    device_->bar_write(0, kChanCmd, 1, kCmdReset);
+  };
+  arm();
+  set<u16>(kDmaCount, 1);
+  ASSERT_TRUE(wait_for(State::kDone));
+  EXPECT_GT(seen, 0);
+  dma_.during = [] {};
+}
+
+// Two devices whose transfers go into each other's registers wait for each other, but not for ever.
+TEST_P(IoatTest, an_access_of_another_device_waits_a_moment_only) {
+  slot(0) = {.size = 8, .source = kSource, .destination = kSink, .next = kRing};
+  std::atomic<int> inside{0};
+  std::atomic<bool> answered{false};
+  dma_.during = [&] {
+    inside = 1;
+    while (!answered) std::this_thread::yield();
+  };
+  arm();
+  std::thread runner([&] {
+    set<u16>(kDmaCount, 1);
+    (void)state();
+  });
+  while (inside == 0) std::this_thread::yield();
+  {
+    const pci::PeerAccess peer;
+    EXPECT_EQ(device_->bar_read(0, kVersion, 1), ~u64{0});
+  }
+  answered = true;
+  runner.join();
+  dma_.during = [] {};
+  const pci::PeerAccess peer;
+  EXPECT_EQ(device_->bar_read(0, kVersion, 1) & 0xff, 0x33u);  // nobody has the turn: it answers
 }
 
 TEST_P(IoatTest, registers_that_nobody_has) {

@@ -2,6 +2,7 @@
 // Registers, states and doorbells of the controller (spec nvme 2, 3 and 8), trapped and mapped.
 #include <thread>
 
+#include "pci/peer_access.hpp"
 #include "tests/unit/models/nvme_fixture.hpp"
 
 namespace iommufd::models::nvme {
@@ -217,6 +218,25 @@ TEST_P(NvmeRegisters, wrong_doorbells_without_a_request_are_forgotten) {
   ring_tail(admin);
   for (int i = 0; i < 10; ++i) controller->poll();
   EXPECT_FALSE(take(admin));
+}
+
+// A BAR can be the target of DMA, its own device's too: that must not wait for the command that it is part of.
+TEST_P(NvmeRegisters, do_not_answer_the_controllers_own_dma) {
+  ASSERT_TRUE(enable());
+  std::atomic<int> silent{0}, asked{0};
+  dma.during = [&] {
+    const pci::PeerAccess peer;
+    ++asked;
+    silent += controller->bar_read(0, reg::kCsts, 4) == ~u64{0} ? 1 : 0;
+    controller->bar_write(0, reg::kCc, 4, 0);
+  };
+  EXPECT_EQ(admin_status(command(0x7f)), raw(Status::kInvalidOpcode));
+  ASSERT_TRUE(disable());  // nobody is inside the port any more
+  dma.during = [] {};
+  EXPECT_GT(asked, 0);
+  EXPECT_EQ(silent, asked);
+  const pci::PeerAccess peer;
+  EXPECT_EQ(controller->bar_read(0, reg::kCsts, 4), 0u);  // nobody has the turn: it answers
 }
 
 // --- what only mapped memory has ---
