@@ -164,10 +164,20 @@ std::optional<Refusal> find_lack_of_privilege(const Roots& roots) {
   for (const auto& row : read_table(roots.proc + "/self/status"))
     if (row.size() == 2 && row[0] == "CapEff:") has = std::strtoull(row[1].c_str(), nullptr, 16);
   std::vector<std::string_view> lacking;
-  if ((has & kAdmin) == 0) lacking.emplace_back("CAP_SYS_ADMIN (physical addresses)");
-  if ((has & kRawIo) == 0) lacking.emplace_back("CAP_SYS_RAWIO (config space and BARs)");
+  if ((has & kAdmin) == 0) lacking.emplace_back("CAP_SYS_ADMIN");
+  if ((has & kRawIo) == 0) lacking.emplace_back("CAP_SYS_RAWIO");
   if (lacking.empty()) return std::nullopt;
-  return Refusal{fmt::format("needs privilege that is missing: {}", fmt::join(lacking, " and ")), kRemedy};
+  return Refusal{fmt::format("needs {}, which this process lacks", fmt::join(lacking, " and ")), kRemedy};
+}
+
+std::optional<Refusal> find_use(const HostFunction& f) {
+  if (f.dependents.empty()) return std::nullopt;
+  return Refusal{fmt::format("is in use by {}", fmt::join(f.dependents, "; ")), "Give that up first"};
+}
+
+std::optional<Refusal> find_bridge(const HostFunction& f) {
+  if (!f.is_bridge) return std::nullopt;
+  return Refusal{"is a bridge: other functions, or the machine itself, are reached through it", ""};
 }
 
 std::optional<Refusal> find_refusal(const HostFunction& f) {
@@ -179,9 +189,8 @@ std::optional<Refusal> find_refusal(const HostFunction& f) {
   }
   if (f.driver && !f.has_idle_driver())
     return Refusal{"is bound to the driver " + *f.driver, "Unbind it: iommufd-user bind " + f.bdf.str()};
-  if (!f.dependents.empty())
-    return Refusal{fmt::format("is in use by {}", fmt::join(f.dependents, "; ")), "Give that up first"};
-  if (f.is_bridge) return Refusal{"is a bridge: other functions, or the machine itself, are reached through it", ""};
+  if (auto use = find_use(f)) return use;
+  if (auto bridge = find_bridge(f)) return bridge;
   const auto bars = std::span(f.resources).first(HostFunction::kBars);
   if (std::ranges::none_of(bars, &Resource::is_memory))
     return Refusal{"has no memory BAR: there is nothing that a program could map", ""};

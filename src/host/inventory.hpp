@@ -75,7 +75,10 @@ std::string refusal_text(pci::Bdf bdf, const Refusal& refusal);
 Refusal absence(pci::Bdf bdf, const Roots& roots = {});
 // The capabilities that this process lacks (of the initial user namespace: pagemap and config space want those).
 std::optional<Refusal> find_lack_of_privilege(const Roots& roots = {});
-// What speaks against the function itself.
+// Something of the machine depends on it; it is a bridge.
+std::optional<Refusal> find_use(const HostFunction& function);
+std::optional<Refusal> find_bridge(const HostFunction& function);
+// Whatever speaks against the function itself.
 std::optional<Refusal> find_refusal(const HostFunction& function);
 
 // All of the above, in this order; the error is a sentence for the user.
