@@ -96,6 +96,8 @@ std::vector<std::string> near_misses(pci::Bdf bdf, const Roots& roots) {
     of_bus.push_back(name);
     if (other->device == bdf.device) of_device.push_back(name);
   }
+  constexpr std::size_t kFew = 4;
+  if (of_device.empty() && of_bus.size() > kFew) return {};
   return of_device.empty() ? of_bus : of_device;
 }
 
