@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "host/dependents.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <optional>
 #include <string_view>
+
+#include "base/fd.hpp"
 
 namespace iommufd::host {
 namespace {
@@ -98,12 +102,28 @@ void add_uses_of_blocks(const std::vector<Block>& blocks, const Roots& roots, st
     if (!block.base.empty()) out.push_back(fmt::format("{}, which is built on {}", block.name, block.base));
 }
 
+// The kernel knows of users that name no disk in any file that we can read: a mount in another namespace, ZFS, the second disk of
+// a btrfs. open(2): O_EXCL without O_CREAT fails on a block device that is in use.
+bool is_claimed(const std::string& node) {
+  const Fd probe(::open(node.c_str(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC));
+  return !probe.valid() && errno == EBUSY;
+}
+
+void add_claims(const std::vector<Block>& blocks, const Roots& roots, std::vector<std::string>& out) {
+  for (const Block& block : blocks)
+    if (block.base.empty() && is_claimed(fmt::format("{}/{}", roots.dev, block.name)))
+      out.push_back(fmt::format("whoever has claimed {} (a mount elsewhere, a volume)", block.name));
+}
+
 }  // namespace
 
 std::vector<std::string> find_dependents(const std::string& folder, const Roots& roots) {
   std::vector<std::string> out;
   add_interfaces(folder, roots, out);
-  add_uses_of_blocks(find_blocks(folder, roots), roots, out);
+  const std::vector<Block> blocks = find_blocks(folder, roots);
+  const std::size_t before = out.size();
+  add_uses_of_blocks(blocks, roots, out);
+  if (out.size() == before) add_claims(blocks, roots, out);
   if (const auto virtual_functions = read_number(folder + "/sriov_numvfs").value_or(0); virtual_functions != 0)
     out.push_back(fmt::format("its {} virtual functions", virtual_functions));
   return out;

@@ -15,6 +15,7 @@ namespace iommufd::host {
 struct Roots {
   std::string sys = "/sys";
   std::string proc = "/proc";
+  std::string dev = "/dev";
   std::string state = "/run/iommufd-user";
 };
 

@@ -30,7 +30,8 @@ class FakeMachine {
   FakeMachine& operator=(const FakeMachine&) = delete;
 
   [[nodiscard]] Roots roots() const {
-    return {.sys = root_ + "/sys", .proc = root_ + "/proc", .state = root_ + "/run/iommufd-user"};
+    return {
+        .sys = root_ + "/sys", .proc = root_ + "/proc", .dev = root_ + "/dev", .state = root_ + "/run/iommufd-user"};
   }
   [[nodiscard]] std::string at(const std::string& path) const { return root_ + "/" + path; }
 
