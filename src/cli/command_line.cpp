@@ -289,7 +289,7 @@ void add_host_commands(CLI::App& app, HostTexts& t) {
 }
 
 Command make_host_command(const CLI::App& chosen, const HostTexts& t) {
-  const std::string name = chosen.get_name();
+  const std::string& name = chosen.get_name();
   HostCommand command;
   command.action = name == "bind"     ? HostCommand::Action::kBind
                    : name == "unbind" ? HostCommand::Action::kUnbind

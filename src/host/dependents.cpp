@@ -64,9 +64,9 @@ std::vector<Block> find_blocks(const std::string& folder, const Roots& roots) {
   for (const std::string& name : list_directory(all))
     if (const auto real = real_path(all + "/" + name); real && belongs(*real, folder)) add(name, "");
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    const Block below = blocks[i];  // add() moves them
-    for (const std::string& holder : list_directory(fmt::format("{}/{}/holders", all, below.name)))
-      add(holder, below.base.empty() ? below.name : below.base);
+    const std::vector<std::string> holders = list_directory(fmt::format("{}/{}/holders", all, blocks[i].name));
+    const std::string base = blocks[i].base.empty() ? blocks[i].name : blocks[i].base;
+    for (const std::string& holder : holders) add(holder, base);
   }
   return blocks;
 }

@@ -24,12 +24,10 @@ std::optional<std::string> read_attribute(const std::string& path) {
 std::optional<u64> read_number(const std::string& path) {
   const std::optional<std::string> text = read_attribute(path);
   if (!text) return std::nullopt;
-  std::string_view digits = *text;
-  const bool hexadecimal = digits.starts_with("0x");
-  if (hexadecimal) digits.remove_prefix(2);
+  const bool hexadecimal = text->starts_with("0x");
+  const char *first = text->data() + (hexadecimal ? 2 : 0), *end = text->data() + text->size();
   u64 value = 0;
-  const char* end = digits.data() + digits.size();
-  const auto parsed = std::from_chars(digits.data(), end, value, hexadecimal ? 16 : 10);
+  const auto parsed = std::from_chars(first, end, value, hexadecimal ? 16 : 10);
   if (parsed.ec != std::errc{} || parsed.ptr != end) return std::nullopt;
   return value;
 }
@@ -42,9 +40,9 @@ std::optional<std::string> link_name(const std::string& path) {
 
 std::optional<std::string> real_path(const std::string& path) {
   std::error_code error;
-  fs::path real = fs::canonical(path, error);
+  const fs::path real = fs::canonical(path, error);
   if (error) return std::nullopt;
-  return std::move(real).string();
+  return real.string();
 }
 
 bool exists(const std::string& path) {
