@@ -6,10 +6,9 @@
 #include <sys/stat.h>
 
 #include <atomic>
-#include <cstring>
 
 #include "base/rollback.hpp"
-#include "mem/file_space.hpp"
+#include "mem/client_file.hpp"
 #include "run/find_descriptor.hpp"
 #include "run/message.hpp"
 
@@ -19,34 +18,16 @@ namespace {
 class HeldFile final : public ClientMemory::Held {
  public:
   // Address `start` is byte `offset` of the file.
-  HeldFile(Fd fd, u64 start, u64 offset)
-      : file_(make_ref<mem::FileSpace>(std::move(fd))), start_(start), offset_(offset) {}
+  HeldFile(std::shared_ptr<mem::ClientFile> file, u64 start, u64 offset)
+      : file_(std::move(file)), start_(start), offset_(offset) {}
   Result<std::size_t> read(u64 va, std::span<std::byte> buf) override { return file_->read_some(at(va), buf); }
   Result<std::size_t> write(u64 va, std::span<const std::byte> buf) override { return file_->write_some(at(va), buf); }
+  std::byte* direct(u64 va) override { return file_->direct(at(va)); }
 
  private:
-  [[nodiscard]] UserVa at(u64 va) const { return UserVa{offset_ + (va - start_)}; }
-  const Ref<mem::FileSpace> file_;
+  [[nodiscard]] u64 at(u64 va) const { return offset_ + (va - start_); }
+  const std::shared_ptr<mem::ClientFile> file_;
   const u64 start_, offset_;
-};
-
-// Nobody can cut the file short: touching it cannot raise SIGBUS.
-class HeldMapping final : public ClientMemory::Held {
- public:
-  HeldMapping(sys::Mapping mapping, u64 start) : mapping_(std::move(mapping)), start_(start) {}
-  Result<std::size_t> read(u64 va, std::span<std::byte> buf) override {
-    std::memcpy(buf.data(), direct(va), buf.size());
-    return buf.size();
-  }
-  Result<std::size_t> write(u64 va, std::span<const std::byte> buf) override {
-    std::memcpy(direct(va), buf.data(), buf.size());
-    return buf.size();
-  }
-  std::byte* direct(u64 va) override { return mapping_.bytes().data() + (va - start_); }
-
- private:
-  const sys::Mapping mapping_;
-  const u64 start_;
 };
 
 class HeldSlot final : public ClientMemory::Held {
@@ -75,27 +56,29 @@ Result<void> check_file(const Fd& fd, dev_t device, ino_t inode) {
   return {};
 }
 
-// The file of an inode that a process has open, opened again for ourselves. Errors: kNoEnt when it is not open there; those
-// of open.
-Result<Fd> open_file_of(pid_t tid, dev_t device, ino_t inode, int flags) {
-  const std::string path = fmt::format("/proc/{}/fd/{}", tid, IOMMUFD_TRY(find_descriptor(tid, device, inode)));
-  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), flags | O_CLOEXEC))));
-  IOMMUFD_TRY(check_file(fd, device, inode));
+// The file of an inode that a process has open, as a path. Errors: kNoEnt when it is not open there; those of open.
+Result<Fd> open_file_of(pid_t tid, const Vma& vma) {
+  const std::string path = fmt::format("/proc/{}/fd/{}", tid, IOMMUFD_TRY(find_descriptor(tid, vma.dev, vma.inode)));
+  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), O_PATH | O_CLOEXEC))));
+  IOMMUFD_TRY(check_file(fd, vma.dev, vma.inode));
   return fd;
 }
 
 // The same by way of the mapping: memory that is shared without a descriptor (MAP_SHARED | MAP_ANONYMOUS) is a file too. Only
 // a privileged user may. Errors: those of open; kNoEnt when something else is mapped there now.
-Result<Fd> open_file_mapped_at(pid_t tid, const Vma& vma, int flags) {
+Result<Fd> open_file_mapped_at(pid_t tid, const Vma& vma) {
   const std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", tid, vma.start, vma.end);
-  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), flags | O_CLOEXEC))));
+  Fd fd(IOMMUFD_TRY(sys::check(::open(path.c_str(), O_PATH | O_CLOEXEC))));
   IOMMUFD_TRY(check_file(fd, vma.dev, vma.inode));
   return fd;
 }
 
-bool cannot_shrink(const Fd& fd) {
-  const int seals = ::fcntl(fd.get(), F_GET_SEALS);
-  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+// Null when it is not ours to open.
+std::shared_ptr<mem::ClientFile> file_mapped_at(pid_t tid, const Vma& vma) {
+  if (std::shared_ptr<mem::ClientFile> known = mem::ClientFile::find(vma.dev, vma.inode)) return known;
+  Result<Fd> fd = open_file_of(tid, vma);
+  if (!fd) fd = open_file_mapped_at(tid, vma);
+  return fd ? mem::ClientFile::of(*std::move(fd)) : nullptr;
 }
 
 void report_not_held(Errno e) {
@@ -185,25 +168,15 @@ void ClientMemory::hold(u64 start, u64 end, std::shared_ptr<Held> held) {
 }
 
 // A page is held once, for all that map it: so for writing as well, wherever the file allows that. What a device may do is for its page
-// table to say.
+// table to say. Where the client may write and we may not (its mapping is older than a seal), its addresses are followed.
 void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end) {
-  for (const auto& [flags, access] : {std::pair{O_RDWR, Access::kReadWrite}, {O_RDONLY, Access::kRead}}) {
-    Result<Fd> fd = open_file_of(call.tid(), vma.dev, vma.inode, flags);
-    if (!fd) fd = open_file_mapped_at(call.tid(), vma, flags);
-    if (!fd) continue;
-    const u64 offset = vma.file_offset + (start - vma.start);
-    if (cannot_shrink(*fd)) {
-      // Whole (huge) pages, as the file has them.
-      const u64 before = offset % vma.page_size;
-      const u64 length = align_down(before + (end - start) + vma.page_size - 1, vma.page_size);
-      Result<sys::Mapping> mapping = sys::Mapping::map(fd->get(), offset - before, length, access);
-      if (mapping) return hold(start, end, std::make_shared<HeldMapping>(*std::move(mapping), start - before));
-      if (access == Access::kReadWrite) continue;  // sealed against writing
-    }
-    // What is on hugetlbfs can be read as a file, but not written.
-    if (vma.page_size != kPageSize) return;
-    return hold(start, end, std::make_shared<HeldFile>(*std::move(fd), start, offset));
-  }
+  std::shared_ptr<mem::ClientFile> file = file_mapped_at(call.tid(), vma);
+  if (!file || !allows(file->access(), (vma.access & Access::kWrite) | Access::kRead)) return;
+  const u64 offset = vma.file_offset + (start - vma.start);
+  file->map(offset + (end - start));
+  // What is on hugetlbfs can be read as a file, but not written.
+  if (vma.page_size != kPageSize && file->direct(offset) == nullptr) return;
+  hold(start, end, std::make_shared<HeldFile>(std::move(file), start, offset));
 }
 
 std::optional<u64> ClientMemory::hold_private(CallScope& call, u64 start, u64 end) {
