@@ -130,7 +130,7 @@ void reads(const Setup& setup, const std::string& device, bool is_private) {
     return drive(setup, iommu, options);
   };
   const Figures one = with({"--depth=1"});
-  row(name + "qd1", one.at("median") / 1000, "us", "max=15");
+  row(name + "qd1", one.at("median") / 1000, "us", "vs=bare/cache_line_round_trip max=15");
   row(name + "qd1_p99", one.at("p99") / 1000, "us");
   row(name + "qd1_irq", with({"--depth=1", "--irq"}).at("median") / 1000, "us");
   row(name + "qd32", with({"--depth=32"}).at("per_command"), "ns",
@@ -159,8 +159,11 @@ double qemu_bench(const Setup& setup, int depth, const std::vector<std::string>&
 void yardstick(const Setup& setup, const std::string& file) {
   if (setup.qemu_img.empty()) return;
   const auto rows = [&](const std::string& source, const auto&... how) {
-    row("qemu_img/" + source + "/qd1", qemu_bench(setup, 1, how...) / 1000, "us");
-    row("qemu_img/" + source + "/qd32", qemu_bench(setup, 32, how...), "ns");
+    const bool ours = source == "nvme";
+    row("qemu_img/" + source + "/qd1", qemu_bench(setup, 1, how...) / 1000, "us",
+        ours ? "vs=qemu_img/file_io_uring/qd1" : "");
+    row("qemu_img/" + source + "/qd32", qemu_bench(setup, 32, how...), "ns",
+        ours ? "vs=qemu_img/file_io_uring/qd32" : "vs=bare/memcpy_4k");
   };
   const std::vector<std::string> nothing;
   rows("file_threads", std::vector<std::string>{"-i", "threads"}, file, nothing);

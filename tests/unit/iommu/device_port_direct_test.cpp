@@ -112,9 +112,10 @@ TEST_P(DirectTest, a_fault_is_at_the_first_byte_that_is_gone) {
 
 TEST_P(DirectTest, what_is_not_pinned_ends_a_transaction_behind_what_came_before) {
   const u64 nowhere = u64{1} << 45;
-  EXPECT_FALSE(port_.write_pieces(std::array<DmaWritePiece, 3>{{{bus(0), std::span<const std::byte>(ones_).first(64)},
-                                                                {nowhere, std::span<const std::byte>(ones_).first(64)},
-                                                                {bus(64), std::span<const std::byte>(ones_).first(64)}}}));
+  EXPECT_FALSE(
+      port_.write_pieces(std::array<DmaWritePiece, 3>{{{bus(0), std::span<const std::byte>(ones_).first(64)},
+                                                       {nowhere, std::span<const std::byte>(ones_).first(64)},
+                                                       {bus(64), std::span<const std::byte>(ones_).first(64)}}}));
   ASSERT_EQ(faults_.seen.size(), 1u);
   EXPECT_EQ(faults_.seen[0], (std::pair{nowhere, FaultReason::kNotPinned}));
   EXPECT_EQ(in_file(63), std::byte{1});
