@@ -380,6 +380,7 @@ class Controller {
   // `size` bytes from `offset` of namespace 1 on.
   Sqe transfer(Opcode opcode, u64 offset, const Buffer& buffer, u64 size) const;
   const u8* identify(u32 what, u32 nsid);
+  u16 admin(const Sqe& command) { return admin_.run(command); }  // its status
 
   Memory memory;
 
