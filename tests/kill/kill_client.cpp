@@ -2,8 +2,10 @@
 // kill_client BDF JOURNAL SEED [--heir]: writes blocks until it is killed, and notes in the journal what was acknowledged and what
 // was flushed, by Flush, by FUA, or because the write cache is off. --heir: a child does so, and when it has been
 // killed, this process: it finds the function reset, and all that was acknowledged.
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <csignal>
 #include <random>
 #include <string_view>
 
@@ -140,6 +142,7 @@ int main(int argc, char** argv) {
   const pid_t child = leaves_heir ? ::fork() : 0;
   const auto sharing = seed % 2 == 0 ? Sharing::kShared : Sharing::kPrivate;
   const auto completion = seed / 2 % 2 == 0 ? Completion::kPolled : Completion::kInterrupt;
+  if (leaves_heir && child == 0) ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // who ends PROGRAM does not end its children
   if (child != 0) ::waitpid(child, nullptr, 0);
   const Device device(argv[1]);
   if (child != 0) inherit(device);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// nvme_kills IOMMUFD_USER CLIENT [--rounds=N (20)] [--seed=N (from the time)]: rounds of `run -d nvme,file=...` with a client that
+// nvme_kills IOMMUFD_USER CLIENT [--rounds=N (20, or KILL_ROUNDS of the environment)] [--seed=N (from the time)]: rounds of `run -d nvme,file=...` with a client that
 // writes (kill_client.cpp), in which SIGKILL ends the client, the server or the front at a random moment. Afterwards all processes
 // are gone, and the file holds of every block a version not older than the last one flushed, nor than the last one
 // acknowledged, nor newer than the last one sent; whole. What nobody writes is as it was. Exit: 0; 1: something was lost.
@@ -227,6 +227,7 @@ void Kills::report() const {
 
 int main(int argc, char** argv) {
   u64 rounds = 20, seed = static_cast<u64>(Clock::now().time_since_epoch().count());
+  if (const char* text = std::getenv("KILL_ROUNDS")) rounds = std::strtoull(text, nullptr, 0);
   for (int i = 3; i < argc; ++i) {
     if (std::strncmp(argv[i], "--rounds=", 9) == 0) rounds = std::strtoull(argv[i] + 9, nullptr, 0);
     if (std::strncmp(argv[i], "--seed=", 7) == 0) seed = std::strtoull(argv[i] + 7, nullptr, 0);

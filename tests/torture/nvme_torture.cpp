@@ -2,7 +2,7 @@
 // nvme_torture BDF [OPTION...]: a client of an NVMe controller that does everything, right and wrong, on several queues from
 // several threads, and knows what must come of it (README.md). In epochs: the controller is enabled, worked on, and ended in one
 // of many ways with commands in flight; what the disk holds goes on from one epoch to the next.
-//   --seconds=S (3)  --seed=N (from the time)  --threads=N (3)  --depth=N (30; commands of a queue in flight)
+//   --seconds=S (1.5, or TORTURE_SECONDS of the environment)  --seed=N (from the time)  --threads=N (3)  --depth=N (30; commands of a queue in flight)
 //   --private (memory of its own instead of a memfd)  --irq, --polled (otherwise by turns)  --calm (no mistakes, no deletions, no
 //   resets: only data and time)
 // Exit: 0, 1 the controller is wrong, 2 the program could not do its work.
@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   std::string bdf;
-  double seconds = 3;
+  double seconds = 1.5;
   u64 seed = 0;
   u32 threads = 3, depth = 30;
   nvme::Sharing sharing = nvme::Sharing::kShared;
@@ -264,6 +264,7 @@ Options parse(std::span<char*> words) {
   Options o;
   o.bdf = words[0];
   o.seed = static_cast<u64>(std::chrono::system_clock::now().time_since_epoch().count());
+  if (const char* seconds = std::getenv("TORTURE_SECONDS")) o.seconds = std::strtod(seconds, nullptr);
   for (const std::string_view word : words.subspan(1)) {
     const std::string value(word.substr(std::min(word.find('=') + 1, word.size())));
     const std::string_view name = word.substr(0, word.find('='));
