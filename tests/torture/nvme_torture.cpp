@@ -41,6 +41,7 @@ class Torture {
   void epoch();
   void begin();
   void clear_disk();
+  void read_disk();
   void disturb();
   void admin_command();
   void odd_doorbell();
@@ -79,7 +80,7 @@ void Torture::begin() {
   for (const nvme::Sqe& sqe : nvme::creation(session_->memory, *probe_, probe, std::nullopt))
     session_->must(sqe, "Create I/O queue");
   session_->scene.live = probe;
-  if (epochs_ == 0) clear_disk();
+  epochs_ == 0 ? clear_disk() : read_disk();
   const Plan plan{
       .depth = options_.depth, .deletes = !options_.calm && pick(random_, 2) != 0, .mistakes = !options_.calm};
   for (u16 i = 1; i <= options_.threads; ++i)
@@ -95,6 +96,26 @@ void Torture::clear_disk() {
     const u16 status = probe_->run(
         {.opcode = kWriteZeroes, .nsid = 1, .cdw10 = {static_cast<u32>(at), 0, static_cast<u32>(count - 1)}});
     if (status != 0) wrong("Write Zeroes: status %#x", unsigned{status});
+  }
+}
+
+// What the last epoch has left, all of it: nothing works on the disk now.
+void Torture::read_disk() {
+  const u32 block = session_->limits.block_size;
+  const u64 most = session_->limits.most_bytes / block;
+  Slot slot(session_->memory, static_cast<u32>(session_->limits.most_bytes / nvme::kPage + 1), session_->memory);
+  std::vector<u8> bytes;
+  for (u64 at = 0; at < oracle_->blocks(); at += most) {
+    const Range range{at, static_cast<u32>(std::min(most, oracle_->blocks() - at))};
+    bytes.resize(u64{range.count} * block);
+    slot.lay(bytes.size(), 0, random_);
+    nvme::Sqe sqe{.opcode = kRead, .nsid = 1, .cdw10 = {static_cast<u32>(at), 0, range.count - 1}};
+    slot.point_prp(sqe, random_);
+    const Oracle::Read read = oracle_->begin_read(range);
+    if (const u16 status = probe_->run(sqe); status != 0) wrong("Read: status %#x", unsigned{status});
+    slot.get(bytes);
+    const std::string what = oracle_->end_read(read, bytes, std::vector<bool>(range.count));
+    if (!what.empty()) wrong("after the epoch: %s", what.c_str());
   }
 }
 

@@ -58,7 +58,8 @@ void Worker::run(const std::atomic<bool>& stop, Leave leave) {
     if (drain() == 0 && in_flight_ > unrung_ && (in_flight_ >= plan_.depth || pick(random_, 4) == 0)) wait();
     if (plan_.deletes && pick(random_, 400) == 0 && retired_.size() < kMostRetired) recreate();
   }
-  queue_->ring();
+  // Not once more what was rung already: it would hide a doorbell that was lost.
+  if (unrung_ != 0) queue_->ring();
   unrung_ = 0;
   while (leave == Leave::kEmpty && in_flight_ != 0)
     if (drain() == 0) wait();
