@@ -82,7 +82,7 @@ class Bar {
   // Sets or clears CC.EN, with entries of 64 and 16 bytes and pages of 4096, and waits for CSTS.RDY.
   void enable(bool on) const;
   void unmap() {
-    if (map_ != nullptr) ::munmap(const_cast<u8*>(map_), size_);
+    if (map_ != nullptr) ::munmap(map_, size_);
   }
 
  private:
@@ -90,10 +90,9 @@ class Bar {
   template <typename Word>
   Word access(u64 offset, const Word* value = nullptr) const {
     if (map_ == nullptr) return call(offset, value);
-    auto* word = reinterpret_cast<volatile Word*>(map_ + offset);
-    if (value == nullptr) return *word;
-    std::atomic_thread_fence(std::memory_order_release);
-    *word = *value;
+    const std::atomic_ref word(*reinterpret_cast<Word*>(map_ + offset));
+    if (value == nullptr) return word.load(std::memory_order_acquire);
+    word.store(*value, std::memory_order_release);  // behind the entries that a doorbell tells of
     return *value;
   }
   template <typename Word>
@@ -106,14 +105,14 @@ class Bar {
   }
   int fd_ = -1;
   u64 offset_ = 0, size_ = 0;
-  volatile u8* map_ = nullptr;
+  u8* map_ = nullptr;
 };
 
 inline Bar::Bar(int fd, const vfio_region_info& region) : fd_(fd), offset_(region.offset), size_(region.size) {
   if ((region.flags & VFIO_REGION_INFO_FLAG_MMAP) == 0) return;
   void* p = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset_));
   if (p == MAP_FAILED) fail("BAR 0 cannot be mapped: %s", std::strerror(errno));
-  map_ = static_cast<volatile u8*>(p);
+  map_ = static_cast<u8*>(p);
 }
 
 inline void Bar::enable(bool on) const {
