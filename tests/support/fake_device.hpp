@@ -105,8 +105,10 @@ class FakeModel final : public pci::DeviceModel {
   std::atomic<int> accesses{0};  // writes that are complete
   std::atomic<int> resets{0}, polls{0};
   std::span<std::byte> mapped;
+  std::function<void()> during_read = [] {};
 
   u64 bar_read(u32 bar, u64 offset, u32 size) override {
+    during_read();
     reads.push_back({bar, offset, size});
     u64 value = 0;
     std::memcpy(&value, bytes.data() + offset, size);
