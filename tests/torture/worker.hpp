@@ -85,7 +85,6 @@ class Worker {
   std::vector<Flying> flying_;  // by slot; the window's behind the others
   std::vector<Retired> retired_;
   u32 in_flight_ = 0, unrung_ = 0;
-  u16 sq_head_ = 0;
   std::vector<u8> bytes_;
 };
 
