@@ -204,7 +204,7 @@ void DevicePort::attach(Domain* domain) {
   leaving_.store(domain_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
   domain_.store(domain, std::memory_order_seq_cst);
   iotlb_.invalidate_all();
-  mem::DmaEpoch::full_fence();
+  full_fence();
   epoch_.wait();
   leaving_.store(nullptr, std::memory_order_release);
 }
