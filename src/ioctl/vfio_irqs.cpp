@@ -89,7 +89,7 @@ Result<void> VfioDeviceFile::set_ioeventfd(Call& call, Busy& device, UserVa arg)
     return reject(Errno::kInval, {"fd", static_cast<u64>(cmd.fd), "must be -1 or an eventfd", "vfio-device 15"});
   }
   return device.set_ioeventfd({.bar = static_cast<u32>(std::min<u64>(vfio::region_at(cmd.offset), vfio::kRegionCount)),
-                               .offset = cmd.offset & ((u64{1} << vfio::kRegionShift) - 1),
+                               .offset = vfio::offset_in_region(cmd.offset),
                                .width = cmd.flags,
                                .data = cmd.data,
                                .event = fetch(call, cmd.fd)});

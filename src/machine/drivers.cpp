@@ -12,6 +12,7 @@
 
 #include "base/assert.hpp"
 #include "base/types.hpp"
+#include "pci/config_registers.hpp"
 
 namespace iommufd::machine {
 namespace {
@@ -304,8 +305,6 @@ u32 Drivers::enable_count(const pci::Function& function) const {
 
 // Enabling lets the function decode memory, disabling stops its DMA; what else is on stays.
 Result<void> Drivers::set_enabled(const pci::Function& function, bool on) {
-  constexpr u32 kCommand = 4;
-  constexpr u16 kMemory = 2, kMaster = 4;
   const MutexLock lock(mu_);
   Slot& slot = slot_locked(function);
   if (slot.driver != nullptr) return Err(Errno::kBusy);
@@ -313,9 +312,9 @@ Result<void> Drivers::set_enabled(const pci::Function& function, bool on) {
   slot.enables += on ? 1 : ~u32{0};
   if (slot.enables > 1 || (slot.enables == 1 && !on)) return {};
   const std::vector<u8> config = slot.function.sysfs_config();
-  u16 command = static_cast<u16>(config[kCommand] | config[kCommand + 1] << 8);
-  command = static_cast<u16>(on ? command | kMemory : command & ~kMaster);
-  slot.function.sysfs_write_config(kCommand, std::as_bytes(std::span(&command, 1)));
+  u16 command = static_cast<u16>(config[pci::reg::kCommand] | config[pci::reg::kCommand + 1] << 8);
+  command = static_cast<u16>(on ? command | pci::reg::kCommandMemory : command & ~pci::reg::kCommandMaster);
+  slot.function.sysfs_write_config(pci::reg::kCommand, std::as_bytes(std::span(&command, 1)));
   return {};
 }
 

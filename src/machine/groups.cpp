@@ -102,17 +102,11 @@ Groups assign_groups(const Bridges& bridges, const std::vector<DeviceSpec>& devi
     if (*number == ~u32{0}) *number = lowest_free();
     return *number;
   };
-  Groups groups{std::vector<u32>(devices.size()), std::vector<std::optional<u32>>(bridges.size())};
+  Groups groups;
   for (std::size_t i = 0; i < members.size(); ++i) {
-    if (members[i].iommu == kNoIommu) continue;
-    if (i < bridges.size()) {
-      groups.bridges[i] = number_of(i);
-    } else {
-      groups.devices[i - bridges.size()] = number_of(i);
-    }
+    std::vector<std::optional<u32>>& of_kind = i < bridges.size() ? groups.bridges : groups.devices;
+    of_kind.push_back(members[i].iommu == kNoIommu ? std::nullopt : std::optional(number_of(i)));
   }
-  for (std::size_t i = 0; i < devices.size(); ++i)
-    if (devices[i].iommu == kNoIommu) groups.devices[i] = lowest_free();
   return groups;
 }
 

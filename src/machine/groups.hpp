@@ -15,11 +15,10 @@
 namespace iommufd::machine {
 
 struct Groups {
-  std::vector<u32> devices;
-  std::vector<std::optional<u32>> bridges;  // nothing: there is no IOMMU above it
+  std::vector<std::optional<u32>> devices, bridges;  // nothing: there is no IOMMU above it
 };
-// Numbers that nobody asks for are the lowest free ones: first groups of IOMMUs, those of bridges before those of devices; then
-// those that VFIO makes for devices without one. Pre: addresses, secondary buses, no conflict.
+// Numbers that nobody asks for are the lowest free ones, those of bridges before those of devices. (VFIO makes the groups of devices
+// without an IOMMU itself, when their driver is bound.) Pre: addresses, secondary buses, no conflict.
 Groups assign_groups(const std::vector<BridgeSpec>& bridges, const std::vector<DeviceSpec>& devices);
 
 // The IOMMU that a bridge is behind: that of the first device below it that has one; kNoIommu otherwise.

@@ -109,7 +109,7 @@ iommu::Instance* Machine::find_iommu(std::string_view name) const {
 }
 
 void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement,
-                  u32 group) {
+                  std::optional<u32> group) {
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
   const std::string name = spec.address->str();
@@ -118,7 +118,7 @@ void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, co
   device->physical.name = name;
   device->physical.port = device->port.get();
   if (device->physical.iommu != nullptr) {
-    device->physical.group_id = group;
+    device->physical.group_id = group.value();
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 

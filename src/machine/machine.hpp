@@ -86,7 +86,8 @@ class Machine {
  private:
   Machine(const MachineSpec& spec, Log log);
   void add(const IommuSpec& spec);
-  void add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement, u32 group);
+  void add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement,
+           std::optional<u32> group);
   // By the name of the description.
   [[nodiscard]] iommu::Instance* find_iommu(std::string_view name) const;
 

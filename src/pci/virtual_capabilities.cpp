@@ -35,10 +35,10 @@ bool has(const auto& ids, u16 id) { return std::ranges::find(ids, id) != ids.end
 
 }  // namespace
 
-void VirtualConfig::add_capabilities(const ConfigSpace& hw) {
+void VirtualConfig::add_capabilities(const HardwareConfig& hw) {
   u32 pointer = reg::kCapPointer;
   shadow_[pointer] = 0;
-  for (const ConfigSpace::Capability& cap : hw.capabilities()) {
+  for (const HardwareConfig::Capability& cap : hw.capabilities()) {
     if (!add_capability_rules(cap)) continue;  // hidden: nobody points at it
     std::fill_n(owner_.begin() + cap.start, cap.length, cap.start);
     rule(cap.start + 1, 1, kAll, kNone);
@@ -49,12 +49,12 @@ void VirtualConfig::add_capabilities(const ConfigSpace& hw) {
 }
 
 // The list begins at a fixed place: a hidden capability there keeps its pointer and loses its name.
-void VirtualConfig::add_extended_capabilities(const ConfigSpace& hw) {
+void VirtualConfig::add_extended_capabilities(const HardwareConfig& hw) {
   constexpr u32 kNext = u32{0xffc} << 20;
   u32 pointer = reg::kExtendedStart;
   rule(pointer, reg::kExtHeader, kAll, kNone);
   set_shadow(pointer, reg::kExtHeader, 0);
-  for (const ConfigSpace::Capability& cap : hw.extended()) {
+  for (const HardwareConfig::Capability& cap : hw.extended()) {
     if (!add_extended_rules(cap)) continue;
     std::fill_n(owner_.begin() + cap.start, cap.length, cap.start);
     if (cap.start != reg::kExtendedStart) set_shadow(pointer, 4, (shadow(pointer, 4) & ~kNext) | cap.start << 20);
@@ -64,7 +64,7 @@ void VirtualConfig::add_extended_capabilities(const ConfigSpace& hw) {
   }
 }
 
-bool VirtualConfig::add_capability_rules(const ConfigSpace::Capability& cap) {
+bool VirtualConfig::add_capability_rules(const HardwareConfig::Capability& cap) {
   if (cap.id == reg::kCapVendorSpecific) {
     rule(cap.start, 1, kNone, kNone);  // the rest is the device's own: raw
     return true;
@@ -112,7 +112,7 @@ void VirtualConfig::add_af_rules(u32 start) {
   rule(start + reg::kAfControl, 1, reg::kAfControlFlr, reg::kAfControlFlr);
 }
 
-bool VirtualConfig::add_extended_rules(const ConfigSpace::Capability& cap) {
+bool VirtualConfig::add_extended_rules(const HardwareConfig::Capability& cap) {
   if (cap.id == reg::kExtVendorSpecific || cap.id == reg::kExtDvsec) return true;  // raw
   const bool known = has(kExtendedReadOnly, cap.id) || cap.id == reg::kExtAer || cap.id == reg::kExtPowerBudget;
   if (!known) return false;

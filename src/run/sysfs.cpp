@@ -119,9 +119,12 @@ void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
 
 // `resourceN` of the BARs that VFIO lets be mapped: the memory belongs to the open VFIO file (docs/adr/0004), so it cannot be mapped here;
 // as in a kernel it is not read or written either.
-void add_bars(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+void add_message_irqs(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
   for (const u32 irq : d.message_irqs)
     tree.add_file(fmt::format("{}/msi_irqs/{}", path, irq), constant(d.message_irqs_msix ? "msix\n" : "msi\n"));
+}
+
+void add_bars(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
   for (const u32 bar : d.mappable_bars) {
     const pci::Resource& r = d.resources[bar];
     tree.add_file(fmt::format("{}/resource{}", path, bar),
@@ -177,6 +180,7 @@ void add_attributes(PathTree& tree, const std::string& path, const PciDeviceInfo
                                    .read = read_config,
                                    .write = d.write_config ? WriteContent(write_config) : nullptr});
   add_rom(tree, path, d);
+  add_message_irqs(tree, path, d);
   add_bars(tree, path, d);
   if (d.reset) {
     tree.add_file(path + "/reset", {.mode = 0200, .write = [reset = d.reset](const Write& w) -> Result<u64> {

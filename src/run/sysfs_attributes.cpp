@@ -10,17 +10,12 @@
 #include <vector>
 
 #include "base/sys.hpp"
+#include "pci/config_registers.hpp"
 
 namespace iommufd::run {
 namespace {
 
-// Offsets and bits of PCI 3.0 6.7 and PCIe 5.0 7.5.3, as linux/pci_regs.h calls them.
-constexpr std::size_t kStatus = 0x06, kCapabilityPointer = 0x34, kFirstCapability = 0x40;
-constexpr u32 kStatusHasList = 0x10;
-constexpr u8 kPowerManagement = 0x01, kPciExpress = 0x10, kAdvancedFeatures = 0x13;
-constexpr std::size_t kDeviceCapabilities = 4, kLinkCapabilities = 12, kLinkStatus = 18, kAfCapabilities = 3,
-                      kPmControl = 4;
-constexpr u32 kFunctionReset = u32{1} << 28, kAfFunctionReset = 2, kNoSoftReset = 8;
+namespace reg = pci::reg;
 
 u32 word(std::string_view config, std::size_t at, std::size_t bytes) {
   u32 value = 0;
@@ -30,9 +25,9 @@ u32 word(std::string_view config, std::size_t at, std::size_t bytes) {
 
 // Where a capability begins; 0: the function has none.
 std::size_t find_capability(std::string_view config, u8 id) {
-  if ((word(config, kStatus, 2) & kStatusHasList) == 0) return 0;
-  std::size_t at = word(config, kCapabilityPointer, 1);
-  for (int steps = 0; at >= kFirstCapability && steps < 48; ++steps, at = word(config, at + 1, 1))
+  if ((word(config, reg::kStatus, 2) & reg::kStatusCapList) == 0) return 0;
+  std::size_t at = word(config, reg::kCapPointer, 1);
+  for (int steps = 0; at >= reg::kCapStart && steps < 48; ++steps, at = word(config, at + 1, 1))
     if (word(config, at, 1) == id) return at;
   return 0;
 }
@@ -46,22 +41,21 @@ std::string link_speed(u32 code) {
 std::string reset_methods(std::string_view config) {
   std::string out;
   const auto add = [&out](const char* name) { out += (out.empty() ? "" : " ") + std::string(name); };
-  const std::size_t express = find_capability(config, kPciExpress), af = find_capability(config, kAdvancedFeatures);
-  if (express != 0 && (word(config, express + kDeviceCapabilities, 4) & kFunctionReset) != 0) add("flr");
-  if (af != 0 && (word(config, af + kAfCapabilities, 1) & kAfFunctionReset) != 0) add("af_flr");
+  const std::size_t express = find_capability(config, reg::kCapPcie), af = find_capability(config, reg::kCapAf);
+  if (express != 0 && (word(config, express + reg::kPcieDeviceCap, 4) & reg::kPcieFlr) != 0) add("flr");
+  if (af != 0 && (word(config, af + reg::kAfCap, 1) & reg::kAfFlr) != 0) add("af_flr");
   if (out.empty()) add("device_specific");
-  const std::size_t pm = find_capability(config, kPowerManagement);
-  if (pm != 0 && (word(config, pm + kPmControl, 2) & kNoSoftReset) == 0) add("pm");
+  const std::size_t pm = find_capability(config, reg::kCapPm);
+  if (pm != 0 && (word(config, pm + reg::kPmControl, 2) & reg::kPmNoSoftReset) == 0) add("pm");
   return out + "\n";
 }
 
 // What the config space says, or VFIO has done. Without power management a function is always on.
 std::string power_state(const PciDeviceInfo& d) {
-  constexpr u32 kStateMask = 3, kD3hot = 3;
   if (d.low_power && d.low_power()) return "D3hot\n";
   const std::string config = d.config ? d.config() : std::string();
-  const std::size_t pm = find_capability(config, kPowerManagement);
-  return pm != 0 && (word(config, pm + kPmControl, 2) & kStateMask) == kD3hot ? "D3hot\n" : "D0\n";
+  const std::size_t pm = find_capability(config, reg::kCapPm);
+  return pm != 0 && (word(config, pm + reg::kPmControl, 2) & reg::kPmState) == reg::kPmD3hot ? "D3hot\n" : "D0\n";
 }
 
 // `power/`, as far as programs look at it. The state of `control` counts for nothing else: who decides is the VFIO driver.
@@ -133,15 +127,15 @@ void add_derived_attributes(PathTree& tree, const std::string& path, const PciDe
   live("power_state", [d] { return power_state(d); });
   if (d.runtime_power != nullptr) add_runtime_power(tree, path + "/power", d);
   if (d.reset) live("reset_method", [config = d.config] { return reset_methods(config()); }, 0644);
-  if (!d.config || find_capability(d.config(), kPciExpress) == 0) return;
+  if (!d.config || find_capability(d.config(), reg::kCapPcie) == 0) return;
   const auto link = [config = d.config](std::size_t offset, std::size_t bytes) {
     const std::string now = config();
-    return word(now, find_capability(now, kPciExpress) + offset, bytes);
+    return word(now, find_capability(now, reg::kCapPcie) + offset, bytes);
   };
-  live("max_link_speed", [link] { return link_speed(link(kLinkCapabilities, 4) & 0xf); });
-  live("max_link_width", [link] { return fmt::format("{}\n", link(kLinkCapabilities, 4) >> 4 & 0x3f); });
-  live("current_link_speed", [link] { return link_speed(link(kLinkStatus, 2) & 0xf); });
-  live("current_link_width", [link] { return fmt::format("{}\n", link(kLinkStatus, 2) >> 4 & 0x3f); });
+  live("max_link_speed", [link] { return link_speed(link(reg::kPcieLinkCap, 4) & 0xf); });
+  live("max_link_width", [link] { return fmt::format("{}\n", link(reg::kPcieLinkCap, 4) >> 4 & 0x3f); });
+  live("current_link_speed", [link] { return link_speed(link(reg::kPcieLinkStatus, 2) & 0xf); });
+  live("current_link_width", [link] { return fmt::format("{}\n", link(reg::kPcieLinkStatus, 2) >> 4 & 0x3f); });
 }
 
 }  // namespace iommufd::run

@@ -27,5 +27,7 @@ constexpr u64 region_offset(u32 index) { return kRegionBase + (u64{index} << kRe
 constexpr u64 region_at(u64 position) {
   return (position < kRegionBase ? position : position - kRegionBase) >> kRegionShift;
 }
+// How far into its region a position is.
+constexpr u64 offset_in_region(u64 position) { return position & ((u64{1} << kRegionShift) - 1); }
 
 }  // namespace iommufd::vfio

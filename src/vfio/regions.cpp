@@ -8,8 +8,6 @@
 namespace iommufd::vfio {
 namespace {
 
-constexpr u64 kRegionSpan = u64{1} << kRegionShift;
-
 Err bad(const char* field, u64 value, const char* rule, const char* section) {
   return reject(Errno::kInval, {field, value, rule, section});
 }
@@ -18,7 +16,7 @@ Err bad(const char* field, u64 value, const char* rule, const char* section) {
 Result<Window> split(u64 position, const char* section) {
   const u64 index = region_at(position);
   if (index >= kRegionCount) return bad("offset", position, "is in no region of the device", section);
-  return Window{static_cast<u32>(index), position & (kRegionSpan - 1), 0};
+  return Window{static_cast<u32>(index), offset_in_region(position), 0};
 }
 
 }  // namespace

@@ -5,10 +5,10 @@
  */
 #define _GNU_SOURCE
 #include "group.h"
+#include "irqs.h"
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -184,12 +184,6 @@ static bool is_leaving(const struct vdev* d) {
   return false;
 }
 
-static int set_request(const struct vdev* d, int event) {
-  uint32_t irq[6] = {24, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_PCI_REQ_IRQ_INDEX, 0, 1};
-  irq[5] = (uint32_t)event;
-  return ioctl(d->fd, VFIO_DEVICE_SET_IRQS, irq);
-}
-
 TEST(Q06, "unbind waits until the device is closed, and REQ asks for it") {
   struct vdev d = start();
   const int iommufd = open_iommufd(), event = keep(eventfd(0, EFD_NONBLOCK)), idle = open_node(d.name, O_RDWR);
@@ -199,7 +193,7 @@ TEST(Q06, "unbind waits until the device is closed, and REQ asks for it") {
   d.fd = open_node(d.name, O_RDWR);
   REQUIRE(CHECK_OK(d.fd));
   REQUIRE(CHECK_OK(bind_to(&d, iommufd)));
-  REQUIRE(CHECK_OK(set_request(&d, event)));
+  REQUIRE(CHECK_OK(set_event(&d, REQ, event)));
   child = unbind_in_child(d.bdf);
   /* The child's copies of our descriptors keep nothing open once it is stuck in the write: close them here and there. */
   CHECK_EQ(poll(&p, 1, 5000), 1);

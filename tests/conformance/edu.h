@@ -51,11 +51,18 @@ static inline void edu_write8(const struct edu* e, uint64_t offset, uint64_t v) 
   CHECK_EQ(pwrite(e->dev.fd, &v, 8, (off_t)(e->bar + offset)), 8);
 }
 
+static inline uint64_t config_read(const struct edu* e, unsigned offset, unsigned bytes) {
+  uint64_t v = 0;
+  CHECK_EQ(pread(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
+  return v;
+}
+
+static inline void config_write(const struct edu* e, unsigned offset, unsigned bytes, uint64_t v) {
+  CHECK_EQ(pwrite(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
+}
+
 static inline void set_command(const struct edu* e, uint16_t set, uint16_t clear) {
-  uint16_t v = 0;
-  CHECK_EQ(pread(e->dev.fd, &v, 2, (off_t)(e->config + PCI_COMMAND)), 2);
-  v = (uint16_t)((v | set) & ~clear);
-  CHECK_EQ(pwrite(e->dev.fd, &v, 2, (off_t)(e->config + PCI_COMMAND)), 2);
+  config_write(e, PCI_COMMAND, 2, (config_read(e, PCI_COMMAND, 2) | set) & ~(uint64_t)clear);
 }
 
 /* Finds BAR 0 and config space of a bound device; memory decoding and bus mastering on. */

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "group.h"
+#include "irqs.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -147,8 +148,6 @@ TEST(J08, "one device, two descriptors: the same registers; the last one closes 
   CHECK_EQ(command & PCI_COMMAND_MASTER, 0);
 }
 
-static int new_eventfd(void) { return keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
-
 TEST(J09, "the whole way: map, DMA there and back, an interrupt, reset, close") {
   const struct setup s = set_up(0);
   uint8_t* memory;
@@ -157,15 +156,9 @@ TEST(J09, "the whole way: map, DMA there and back, an interrupt, reset, close") 
   REQUIRE(CHECK_OK(dma_map(s.container, DMA_RW, memory, BASE, 4 * PAGE)));
   const struct edu e = edu_from(open_in_group(&s));
   const int event = new_eventfd();
-  const uint32_t irq[] = {24,
-                          VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                          VFIO_PCI_MSI_IRQ_INDEX,
-                          0,
-                          1,
-                          (uint32_t)event}; /* struct vfio_irq_set */
   struct pollfd waiting = {.fd = event, .events = POLLIN};
   uint64_t count = 0;
-  CHECK_OK(ioctl(e.dev.fd, VFIO_DEVICE_SET_IRQS, irq));
+  CHECK_OK(set_event(&e.dev, MSI, event));
   fill(memory, PAGE, 1);
   edu_load(&e, BASE, PAGE);
   edu_dma(&e, EDU_BUFFER, BASE + 2 * PAGE, PAGE, EDU_TO_RAM | EDU_INTERRUPT);

@@ -6,35 +6,14 @@
  * below a bridge.
  */
 #define _GNU_SOURCE
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 
 #include "edu.h"
-
-#define NONE VFIO_IRQ_SET_DATA_NONE
-#define BOOL VFIO_IRQ_SET_DATA_BOOL
-#define EVENTFD VFIO_IRQ_SET_DATA_EVENTFD
-#define MASK VFIO_IRQ_SET_ACTION_MASK
-#define TRIGGER VFIO_IRQ_SET_ACTION_TRIGGER
-#define INTX VFIO_PCI_INTX_IRQ_INDEX
-#define MSI VFIO_PCI_MSI_IRQ_INDEX
-#define MSIX VFIO_PCI_MSIX_IRQ_INDEX
-#define ERR VFIO_PCI_ERR_IRQ_INDEX
+#include "irqs.h"
 
 static enum kind kind(void) {
   const char* k = getenv("IOMMUFD_TEST_KIND");
   return k && strcmp(k, "noiommu") == 0 ? NOIOMMU : BEHIND_IOMMU;
-}
-
-static uint64_t config_read(const struct edu* e, unsigned offset, unsigned bytes) {
-  uint64_t v = 0;
-  CHECK_EQ(pread(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
-  return v;
-}
-
-static void config_write(const struct edu* e, unsigned offset, unsigned bytes, uint64_t v) {
-  CHECK_EQ(pwrite(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
 }
 
 /* Where a capability begins; 0: there is none. */
@@ -70,33 +49,13 @@ static uint32_t vectors(const struct edu* e, uint32_t* flags) {
   return info.count;
 }
 
-/* SET_IRQS with up to 4 elements of 4 bytes. */
+/* With two elements. */
 static int irqs(const struct edu* e, uint32_t flags, uint32_t index, uint32_t start, uint32_t count, int32_t a,
                 int32_t b) {
-  _Alignas(8) char buffer[sizeof(struct vfio_irq_set) + 8] = {0};
-  struct vfio_irq_set* set = (struct vfio_irq_set*)buffer;
-  set->argsz = sizeof(buffer);
-  set->flags = flags;
-  set->index = index;
-  set->start = start;
-  set->count = count;
-  if (flags & BOOL) {
-    set->data[0] = (uint8_t)a;
-    set->data[1] = (uint8_t)b;
-  } else {
-    memcpy(set->data, &a, 4);
-    memcpy(set->data + 4, &b, 4);
-  }
-  return ioctl(e->dev.fd, VFIO_DEVICE_SET_IRQS, set);
-}
-
-static int new_eventfd(void) { return keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
-
-static uint64_t interrupts(int fd) {
-  struct pollfd p = {.fd = fd, .events = POLLIN};
-  uint64_t n = 0;
-  if (poll(&p, 1, 20) == 1) CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
-  return n;
+  const uint8_t flag[8] = {(uint8_t)a, (uint8_t)b};
+  const int32_t fd[2] = {a, b};
+  return set_irqs(&e->dev, sizeof(struct vfio_irq_set) + 8, flags, index, start, count,
+                  flags & BOOL ? (const void*)flag : fd, 8);
 }
 
 /* ---- MSI-X ------------------------------------------------------------------------------------------- */

@@ -7,9 +7,9 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include "edu.h"
+#include "irqs.h"
 
 static enum kind kind(void) {
   const char* k = getenv("IOMMUFD_TEST_KIND");
@@ -199,42 +199,13 @@ TEST(V12, "GET_IRQ_INFO of an edu device") {
 
 /* ---- SET_IRQS ---------------------------------------------------------------------------------------- */
 
-#define NONE VFIO_IRQ_SET_DATA_NONE
-#define BOOL VFIO_IRQ_SET_DATA_BOOL
-#define EVENTFD VFIO_IRQ_SET_DATA_EVENTFD
-#define MASK VFIO_IRQ_SET_ACTION_MASK
-#define UNMASK VFIO_IRQ_SET_ACTION_UNMASK
-#define TRIGGER VFIO_IRQ_SET_ACTION_TRIGGER
-#define INTX VFIO_PCI_INTX_IRQ_INDEX
-#define MSI VFIO_PCI_MSI_IRQ_INDEX
-#define REQ VFIO_PCI_REQ_IRQ_INDEX
-
-/* SET_IRQS with `bytes` of data that start with `data`. */
 static int irqs_raw(const struct vdev* d, uint32_t argsz, uint32_t flags, uint32_t index, uint32_t start,
                     uint32_t count, int32_t data) {
-  _Alignas(8) char buffer[sizeof(struct vfio_irq_set) + 16] = {0};
-  struct vfio_irq_set* set = (struct vfio_irq_set*)buffer;
-  set->argsz = argsz;
-  set->flags = flags;
-  set->index = index;
-  set->start = start;
-  set->count = count;
-  memcpy(set->data, &data, sizeof(data));
-  return ioctl(d->fd, VFIO_DEVICE_SET_IRQS, set);
+  return set_irqs(d, argsz, flags, index, start, count, &data, sizeof(data));
 }
 
 static int irqs(const struct vdev* d, uint32_t flags, uint32_t index, uint32_t count, int32_t data) {
   return irqs_raw(d, sizeof(struct vfio_irq_set) + (flags & NONE ? 0 : 4), flags, index, 0, count, data);
-}
-
-static int new_eventfd(void) { return keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
-
-/* What the eventfd counted since the last call; waits a little for an interrupt that is on its way. */
-static uint64_t interrupts(int fd) {
-  struct pollfd p = {.fd = fd, .events = POLLIN};
-  uint64_t n = 0;
-  if (poll(&p, 1, 20) == 1) CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
-  return n;
 }
 
 SECTION("vfio-device 13");

@@ -15,16 +15,6 @@ static struct edu opened(void) {
 
 SECTION("vfio-device 10");
 
-static uint64_t config_read(const struct edu* e, unsigned offset, unsigned bytes) {
-  uint64_t v = 0;
-  CHECK_EQ(pread(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
-  return v;
-}
-
-static void config_write(const struct edu* e, unsigned offset, unsigned bytes, uint64_t v) {
-  CHECK_EQ(pwrite(e->dev.fd, &v, bytes, (off_t)(e->config + offset)), bytes);
-}
-
 TEST(G01, "config space: who the device is") {
   const struct edu e = opened();
   CHECK_EQ(config_read(&e, PCI_VENDOR_ID, 2), 0x1234);

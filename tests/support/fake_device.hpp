@@ -103,7 +103,7 @@ class FakeModel final : public pci::DeviceModel {
   std::vector<u8> bytes = std::vector<u8>(0x10000);
   std::vector<Access> reads, writes;
   std::atomic<int> accesses{0};  // writes that are complete
-  std::atomic<int> resets{0}, polls{0};
+  std::atomic<int> resets{0}, polls{0}, interrupt_changes{0};
   std::span<std::byte> mapped;
 
   u64 bar_read(u32 bar, u64 offset, u32 size) override {
@@ -118,6 +118,7 @@ class FakeModel final : public pci::DeviceModel {
     ++accesses;
   }
   void reset() override { ++resets; }
+  void interrupts_set() override { ++interrupt_changes; }
   void attach_memory(u32, std::span<std::byte> memory) override { mapped = memory; }
   void detach_memory(u32) override { mapped = {}; }
   pci::PollOutcome poll() override {

@@ -17,18 +17,22 @@ BridgeSpec bridge(const char* address, u8 secondary, Acs acs, BridgeKind kind = 
   return {.address = *pci::Bdf::parse(address), .kind = kind, .secondary = secondary, .acs = acs};
 }
 
-std::vector<u32> groups_of(const std::vector<DeviceSpec>& devices) { return assign_groups({}, devices).devices; }
+constexpr std::nullopt_t kNone = std::nullopt;
 
-TEST(AssignGroups, one_for_each_slot_and_then_those_of_devices_without_an_iommu) {
+std::vector<std::optional<u32>> groups_of(const std::vector<DeviceSpec>& devices) {
+  return assign_groups({}, devices).devices;
+}
+
+TEST(AssignGroups, one_for_each_slot_and_none_without_an_iommu) {
   EXPECT_THAT(groups_of({device("01:00.0", "amd"), device("02:00.0", "none"), device("03:00.0", "vtd"),
                          device("01:00.1", "amd"), device("01:00.2", "vtd"), device("04:00.0", "none")}),
-              ElementsAre(0, 3, 1, 0, 2, 4));
+              ElementsAre(0, kNone, 1, 0, 2, kNone));
 }
 
 TEST(AssignGroups, numbers_that_are_asked_for_are_left_out) {
   EXPECT_THAT(groups_of({device("01:00.0", "amd"), device("02:00.0", "amd", 1U), device("03:00.0", "amd"),
                          device("04:00.0", "none"), device("05:00.0", "amd", 3U), device("06:00.0", "amd", 1U)}),
-              ElementsAre(0, 1, 2, 4, 3, 1));
+              ElementsAre(0, 1, 2, kNone, 3, 1));
 }
 
 TEST(AssignGroups, names_share_a_number) {
@@ -99,7 +103,7 @@ TEST(BridgeGroups, a_bridge_with_no_iommu_below_has_none) {
   const auto made = assign_groups({bridge("00:01.0", 1, Acs::kOff), bridge("00:02.0", 2, Acs::kOff)},
                                   {device("01:00.0", "none"), device("03:00.0", "amd")});
   EXPECT_THAT(made.bridges, ElementsAre(std::nullopt, std::nullopt));
-  EXPECT_THAT(made.devices, ElementsAre(1, 0));
+  EXPECT_THAT(made.devices, ElementsAre(kNone, 0));
 }
 
 TEST(BridgeConflict, is_two_iommus_below_a_bridge_without_access_control) {

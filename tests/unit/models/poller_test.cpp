@@ -13,6 +13,7 @@ struct Counter final : pci::DeviceModel {
   std::atomic<bool> block{false};
   std::atomic<bool> inside{false};
   std::atomic<s64> due_in_us{-1};
+  std::atomic<bool> asks_to_spin{false};
   u64 bar_read(u32, u64, u32) override { return 0; }
   void bar_write(u32, u64, u32, u64) override {}
   void reset() override {}
@@ -26,6 +27,7 @@ struct Counter final : pci::DeviceModel {
     pci::PollOutcome outcome{.worked = false, .watching = watching, .wake_at = {}};
     if (const s64 us = due_in_us.exchange(-1); us >= 0)
       outcome.wake_at = pci::Clock::now() + std::chrono::microseconds(us);
+    if (asks_to_spin) outcome.spin_until = pci::Clock::now() + std::chrono::seconds(1);
     return outcome;
   }
 };
@@ -58,6 +60,17 @@ TEST(Poller, keeps_looking_while_something_is_watched) {
   poller.add(model);
   poller.wake();
   EXPECT_TRUE(soon([&] { return model.polls > 100; }));
+  poller.remove(model);
+}
+
+// With the sleeps in between, which grow to a millisecond, so many looks would take longer than soon() waits.
+TEST(Poller, does_not_sleep_while_a_model_asks_for_it) {
+  Counter model;
+  model.watching = model.asks_to_spin = true;
+  Poller poller;
+  poller.add(model);
+  poller.wake();
+  EXPECT_TRUE(soon([&] { return model.polls > 20'000; }));
   poller.remove(model);
 }
 
