@@ -251,7 +251,7 @@ void Server::reap(FileTable& files, StoreTraps& stores) {
   for (;;) {
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | WNOHANG) != 0) {
-      childless_ = errno == ECHILD;
+      childless_ = errno == ECHILD && !client_running();  // otherwise the tracer has its end, and tells in a moment
       break;
     }
     if (info.si_pid == 0) break;
