@@ -81,6 +81,12 @@ class File : public RefCounted {
   virtual void store(u64 /*offset*/, std::span<const std::byte> /*bytes*/) {}
   // Stores that could not be caught one by one have been done.
   virtual void look_at_stores() {}
+  // What is mapped at `offset` is another file's memory, from `offset` on in that one; -1: our own. The descriptor stays ours.
+  struct OtherFile {
+    int descriptor = -1;
+    u64 offset = 0;
+  };
+  [[nodiscard]] virtual OtherFile mapped_file(u64 /*offset*/) const { return {}; }
   // lseek: the new position. Errors: kSPipe when it has none; kInval, kOverflow.
   virtual Result<u64> seek(const SeekRequest& /*request*/) { return Err(Errno::kSPipe); }
   // What fstat says of a file without a path.

@@ -24,6 +24,7 @@ class VfioDeviceFile final : public File {
   [[nodiscard]] bool traps_stores(u64 offset) const override;
   void store(u64 offset, std::span<const std::byte> bytes) override;
   void look_at_stores() override;
+  [[nodiscard]] OtherFile mapped_file(u64 offset) const override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;
   [[nodiscard]] const pci::Function& function() const { return file_->function(); }

@@ -254,7 +254,7 @@ void Function::follow_messages() {
     msi_vectors_.store(std::min(granted, msi_masks_.size()), std::memory_order_release);
     if ((flags & reg::kMsiEnable) != 0) now = Messages::kMsi;
     if ((flags & reg::kMsiMaskable) != 0) {
-      const u32 mask = hardware_->read(*msi + reg::kMsiMask64, 4);
+      const u32 mask = hardware_->read(*msi + reg::msi_mask(flags), 4);
       for (u32 i = 0; i < msi_masks_.size(); ++i)
         if (msi_masks_.set(i, (mask >> i & 1) != 0 ? Masked::kYes : Masked::kNo)) deliver(i);
     }

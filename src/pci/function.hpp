@@ -76,7 +76,7 @@ class Function final : private InterruptPort {
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
   // After SET_IRQS. No lock is held.
-  void interrupts_set() { model_->interrupts_set(); }
+  void interrupts_set(InterruptUse use) { model_->interrupts_set(use); }
 
   // How often it has been reset, on whose wish soever.
   [[nodiscard]] u64 resets() const { return resets_.load(std::memory_order_acquire); }
@@ -160,7 +160,7 @@ class Function final : private InterruptPort {
 
   Mutex mu_{LockRank::kPci};
   const std::unique_ptr<HardwareConfig> hardware_ IOMMUFD_PT_GUARDED_BY(mu_);
-  std::vector<u8> saved_ IOMMUFD_GUARDED_BY(mu_);                // at enable(), for finish_disable()
+  std::vector<u8> saved_ IOMMUFD_GUARDED_BY(mu_);                 // at enable(), for finish_disable()
   std::optional<VirtualConfig> virtual_ IOMMUFD_GUARDED_BY(mu_);  // while enabled
   const u32 config_size_;
   const u64 rom_image_size_;

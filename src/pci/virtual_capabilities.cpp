@@ -74,20 +74,21 @@ bool VirtualConfig::add_capability_rules(const HardwareConfig::Capability& cap) 
   if (!known) return false;
   for (u32 i = 0; i < cap.length; ++i) rule(cap.start + i, 1, kNone, kNone);
   if (cap.id == reg::kCapPm) add_pm_rules(cap.start);
-  if (cap.id == reg::kCapMsi) add_msi_rules(cap.start, cap.length);
+  if (cap.id == reg::kCapMsi) add_msi_rules(cap.start);
   if (cap.id == kCapPcix) rule(cap.start + 2, 2, kNone, kAll);
   if (cap.id == reg::kCapPcie) add_pcie_rules(cap.start);
   if (cap.id == reg::kCapAf) add_af_rules(cap.start);
   return true;
 }
 
-void VirtualConfig::add_msi_rules(u32 start, u32 length) {
+void VirtualConfig::add_msi_rules(u32 start) {
   msi_ = start;
+  const u32 flags = shadow(start + reg::kMsiFlags, 2);
   rule(start + reg::kMsiFlags, 1, kAll, kAll);  // the upper byte is reserved
   rule(start + reg::kMsiAddressLow, 4, kAll, kAll);
-  rule(start + reg::kMsiAddressHigh, 4, kAll, kAll);
-  rule(start + reg::kMsiData64, 2, kAll, kAll);
-  if (length >= reg::kMsiSizeMask64) rule(start + reg::kMsiMask64, 4, kNone, kAll);
+  if ((flags & reg::kMsi64) != 0) rule(start + reg::kMsiAddressHigh, 4, kAll, kAll);
+  rule(start + reg::msi_data(flags), 2, kAll, kAll);
+  if ((flags & reg::kMsiMaskable) != 0) rule(start + reg::msi_mask(flags), 4, kNone, kAll);
 }
 
 // The state is set by the caller; wake-up events do not exist for a client.

@@ -47,7 +47,7 @@ class VirtualConfig {
   // False: a capability that clients must not see.
   bool add_capability_rules(const HardwareConfig::Capability& cap);
   bool add_extended_rules(const HardwareConfig::Capability& cap);
-  void add_msi_rules(u32 start, u32 length);
+  void add_msi_rules(u32 start);
   void add_pm_rules(u32 start);
   void add_pcie_rules(u32 start);
   void add_af_rules(u32 start);
