@@ -42,7 +42,8 @@ class IoatTest : public testing::TestWithParam<Access> {
     if (GetParam() == Access::kCalls) return static_cast<T>(device_->bar_read(0, offset, sizeof(T)));
     if (GetParam() == Access::kMapped) {
       (void)device_->poll();
-      (void)device_->bar_read(0, kChannelCount, 1);  // the poller's thread may have had the turn: now somebody has looked
+      (void)device_->bar_read(0, kChannelCount,
+                              1);  // the poller's thread may have had the turn: now somebody has looked
     }
     return std::atomic_ref<T>(at<T>(offset)).load(std::memory_order_acquire);
   }
@@ -90,7 +91,9 @@ class IoatTest : public testing::TestWithParam<Access> {
 };
 INSTANTIATE_TEST_SUITE_P(, IoatTest, testing::Values(Access::kCalls, Access::kMapped, Access::kTrapped),
                          [](const auto& p) {
-                           return p.param == Access::kCalls ? "calls" : p.param == Access::kMapped ? "mapped" : "trapped";
+                           return p.param == Access::kCalls    ? "calls"
+                                  : p.param == Access::kMapped ? "mapped"
+                                                               : "trapped";
                          });
 
 TEST_P(IoatTest, constants) {
