@@ -1,5 +1,5 @@
 # A thin front over the CMake presets (CMakePresets.json). `make help` lists what there is.
-.PHONY: build run test test-qemu conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
+.PHONY: build run test test-qemu e2e conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
 .DEFAULT_GOAL := build
 
 R := build/release
@@ -28,6 +28,10 @@ test: deps-build+test $R/build.ninja ## build everything and pass the tests
 test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's own 6.1 kernel
 	cmake --build --preset test
 	ctest --preset qemu
+
+e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
+	cmake --build --preset release --target product e2e_irq_counts
+	ctest --preset e2e
 
 conformance: deps-build+conformance $R/build.ninja ## Linux's own iommufd selftests, unedited, under `run --selftest`
 	cmake --build --preset release
@@ -62,7 +66,7 @@ bench: deps-build+bench $R/build.ninja ## figures as a text table, and in build/
 	tools/bench --dir $R --json build/bench.json $(BENCH)
 
 clean: ## remove what was built (not the kernel in build/qemu)
-	rm -rf $R build/asan build/tsan build/clang build/fuzz build/conformance build/bench.json
+	rm -rf $R build/asan build/tsan build/clang build/fuzz build/conformance build/e2e build/bench.json
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

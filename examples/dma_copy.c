@@ -108,7 +108,8 @@ static struct {
   const char* file;
   unsigned dma_bits;
   uint64_t window_size; /* 0: what RLIMIT_MEMLOCK allows */
-} options = {.dma_bits = 28};
+  uint64_t chunk_size;  /* of one DMA command */
+} options = {.dma_bits = 28, .chunk_size = EDU_BUFFER_SIZE};
 
 /* ---- messages ---------------------------------------------------------------------------------------- */
 
@@ -446,7 +447,7 @@ static void copy_window(const struct device* dev, const struct window* from, con
 
   for (; done < from->size; done += n) {
     n = from->size - done;
-    if (n > EDU_BUFFER_SIZE) n = EDU_BUFFER_SIZE;
+    if (n > options.chunk_size) n = options.chunk_size;
     if (n > left_in_run(&in)) n = left_in_run(&in);
     if (n > left_in_run(&out)) n = left_in_run(&out);
     t->interrupts += edu_transfer(dev, in.run->address + in.offset, EDU_BUFFER, n, 0);
@@ -632,6 +633,8 @@ static void usage(FILE* out) {
           "  -b, --dma-bits N    address bits of the device (default 28)\n"
           "  -w, --window BYTES  size of each of the two buffers (default: a quarter of RLIMIT_MEMLOCK,\n"
           "                      at most 4 MiB)\n"
+          "  -c, --chunk BYTES   longest transfer (default 4096, the device's buffer; the edu of QEMU 7.2 needs\n"
+          "                      less than that)\n"
           "  -h, --help\n"
           "BDF is an address below /sys/bus/pci/devices, like 0000:00:03.0.\n"
           "exit: 0 all copies are identical, 1 one is different, 2 something failed\n");
@@ -650,20 +653,19 @@ static uint64_t parse_number(const char* what, const char* text, uint64_t low, u
 
 int main(int argc, char** argv) {
   static const struct option longs[] = {
-      {"file", required_argument, NULL, 'f'},
-      {"dma-bits", required_argument, NULL, 'b'},
-      {"window", required_argument, NULL, 'w'},
-      {"help", no_argument, NULL, 'h'},
-      {NULL, 0, NULL, 0},
+      {"file", required_argument, NULL, 'f'},   {"dma-bits", required_argument, NULL, 'b'},
+      {"window", required_argument, NULL, 'w'}, {"chunk", required_argument, NULL, 'c'},
+      {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
   };
   int c, iommufd, file, different = 0;
   struct stat st;
 
-  while ((c = getopt_long(argc, argv, "f:b:w:h", longs, NULL)) != -1) {
+  while ((c = getopt_long(argc, argv, "f:b:w:c:h", longs, NULL)) != -1) {
     switch (c) {
       case 'f': options.file = optarg; break;
       case 'b': options.dma_bits = (unsigned)parse_number("--dma-bits", optarg, 13, 64); break;
       case 'w': options.window_size = parse_number("--window", optarg, 4096, UINT64_C(1) << 30); break;
+      case 'c': options.chunk_size = parse_number("--chunk", optarg, 1, EDU_BUFFER_SIZE); break;
       case 'h': usage(stdout); return 0;
       default: usage(stderr); return EXIT_ERROR;
     }

@@ -3,6 +3,7 @@
 //
 //   nvme BDF identify                   what the controller says of itself
 //   nvme BDF verify [OPTION...]         writes patterns over the first blocks, reads them back and compares
+//   nvme BDF copy FILE [OPTION...]      writes a file over the first blocks, reads it back and compares
 //   nvme BDF bench [OPTION...]          random reads: lines NAME VALUE (times in ns)
 //   nvme BDF stray                      points a command to memory that nobody mapped: the IOMMU has to refuse it
 //   options: --private (memory of our own instead of a memfd), --irq (sleep until an interrupt comes, instead of polling),
@@ -11,6 +12,8 @@
 #include "nvme_driver.hpp"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -81,6 +84,38 @@ int verify(Controller& c, const Options& options) {
   if (c.io.run({.opcode = kFlush, .nsid = 1}) != 0) fail("Flush failed");
   std::printf("%llu bytes written, read and compared\n", ull{rounds * options.depth * options.size});
   return 0;
+}
+
+std::vector<char> read_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || bytes.empty()) fail("%s cannot be read, or is empty", path);
+  return bytes;
+}
+
+// The last block is filled with zeros.
+int copy(Controller& c, const char* path, u64 chunk) {
+  std::vector<char> file = read_file(path);
+  const u64 bytes = file.size();
+  file.resize((bytes + c.block - 1) / c.block * c.block);
+  if (file.size() > c.size) fail("%s is larger than the disk of %llu bytes", path, ull{c.size});
+  const Buffer buffer = c.buffer(chunk);
+  const auto each_piece = [&](Opcode opcode, auto before, auto after) {
+    for (u64 at = 0; at < file.size(); at += chunk) {
+      const u64 size = std::min<u64>(chunk, file.size() - at);
+      before(file.data() + at, size);
+      if (c.io.run(c.transfer(opcode, at, buffer, size)) != 0) fail("a command failed at %llu", ull{at});
+      after(file.data() + at, size);
+    }
+  };
+  bool same = true;
+  each_piece(kWrite, [&](const char* p, u64 size) { std::memcpy(buffer.data, p, size); }, [](auto...) {});
+  if (c.io.run({.opcode = kFlush, .nsid = 1}) != 0) fail("Flush failed");
+  each_piece(
+      kRead, [&](const char*, u64 size) { std::memset(buffer.data, 0x55, size); },
+      [&](const char* p, u64 size) { same = same && std::memcmp(buffer.data, p, size) == 0; });
+  std::printf("%llu bytes written and read: %s\n", ull{bytes}, same ? "identical" : "DIFFERENT");
+  return same ? 0 : 1;
 }
 
 // Blocks that were never written may cost less to read.
@@ -169,11 +204,13 @@ Options parse(std::span<char*> words) {
 
 int main(int argc, char** argv) {
   const std::string_view what = argc > 2 ? argv[2] : "";
-  if (what != "identify" && what != "verify" && what != "bench" && what != "stray") {
-    std::fputs("usage: nvme BDF identify | verify [OPTION...] | bench [OPTION...] | stray\n", stderr);
+  const bool has_file = what == "copy" && argc > 3;
+  if (what != "identify" && what != "verify" && what != "bench" && what != "stray" && !has_file) {
+    std::fputs("usage: nvme BDF identify | verify [OPTION...] | copy FILE [OPTION...] | bench [OPTION...] | stray\n",
+               stderr);
     return 2;
   }
-  const Options options = parse(std::span(argv, static_cast<std::size_t>(argc)).subspan(3));
+  const Options options = parse(std::span(argv, static_cast<std::size_t>(argc)).subspan(has_file ? 4 : 3));
   const Device device(argv[1]);
   if (what == "stray" && device.noiommu) fail("without an IOMMU nothing would stop it");
   Controller controller(device, options.sharing, options.completion);
@@ -182,6 +219,7 @@ int main(int argc, char** argv) {
     fail("--size: a multiple of %llu, up to %llu", ull{controller.block}, ull{most});
   if (options.depth < 1 || options.depth >= kEntries) fail("--depth: 1 to %d", kEntries - 1);
   if (what == "identify") return identify(controller);
+  if (has_file) return copy(controller, argv[3], options.size);
   if (what == "verify") return verify(controller, options);
   return what == "bench" ? bench(controller, options) : stray(controller);
 }

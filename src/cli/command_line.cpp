@@ -9,10 +9,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <memory>
 #include <optional>
 
+#include "cli/device_value.hpp"
 #include "cli/machine_bridges.hpp"
 #include "cli/machine_file.hpp"
 #include "cli/suggest.hpp"
@@ -89,6 +91,7 @@ Examples:
   iommufd-user run -d edu -- ./my_driver     run a program with one device behind an IOMMU
   iommufd-user run --help                    all options of run
   iommufd-user devices                       the models and their keys
+  iommufd-user devices --host                the PCI functions of this machine
   iommufd-user dump 1234                     page tables of a running program
   iommufd-user doctor                        what this machine offers, and what is missing
 )";
@@ -134,7 +137,7 @@ Answer wrong(std::string_view command, std::string_view what) {
   return {run::kExitRunFailed, fmt::format("{0}: {1}\nTry '{0} --help'.\n", name, what)};
 }
 
-constexpr std::array<std::string_view, 4> kCommands{"run", "dump", "devices", "doctor"};
+constexpr std::array<std::string_view, 7> kCommands{"run", "dump", "devices", "bind", "unbind", "release", "doctor"};
 
 // CLI11 knows that something was not expected; the user wants to know what was meant.
 std::string unexpected_argument(const CLI::App& app, const std::string& argument) {
@@ -248,11 +251,61 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   return command;
 }
 
-Command make_devices_command(const std::optional<std::string>& file) {
+// `devices` as given.
+struct DevicesTexts {
+  std::optional<std::string> machine;
+  bool host = false;
+};
+
+void add_devices_options(CLI::App& devices, DevicesTexts& t) {
+  devices.add_option("--machine", t.machine, "Draw the machine in this file: IOMMUs, groups, devices, nodes");
+  devices.add_flag("--host", t.host,
+                   "List the PCI functions of this machine, and whether they can be used without an IOMMU");
+}
+
+Command make_devices_command(const DevicesTexts& t) {
   DevicesCommand command;
   std::string mistake;
-  if (file && (!load(*file, command.machine.emplace(), mistake) || !complete(*command.machine, mistake)))
+  if (t.machine && t.host) return wrong("devices", "--machine is a simulated machine, --host is this one: choose one");
+  if (t.machine && (!load(*t.machine, command.machine.emplace(), mistake) || !complete(*command.machine, mistake)))
     return wrong("devices", mistake);
+  command.host = t.host ? DevicesCommand::Host::kYes : DevicesCommand::Host::kNo;
+  return command;
+}
+
+// `bind`, `unbind` and `release` as given.
+struct HostTexts {
+  std::string function, driver;
+};
+
+constexpr const char* kFunctionHelp = "PCI address of a function of this machine, e.g. 0000:00:04.0 (devices --host)";
+
+void add_host_commands(CLI::App& app, HostTexts& t) {
+  CLI::App* bind =
+      app.add_subcommand("bind", "Take a PCI function of this machine from its driver, so that a program can use it");
+  bind->add_option("FUNCTION", t.function, kFunctionHelp)->required();
+  bind->add_option("--driver", t.driver, "Bind it to this driver; default: to none, and none will take it");
+  CLI::App* unbind = app.add_subcommand("unbind", "Give a function back: driver and driver_override as before `bind`");
+  unbind->add_option("FUNCTION", t.function, kFunctionHelp)->required();
+  CLI::App* release =
+      app.add_subcommand("release", "Give back the memory that is kept for a function which may still do DMA into it");
+  release->add_option("FUNCTION", t.function, kFunctionHelp)->required();
+}
+
+Command make_host_command(const CLI::App& chosen, const HostTexts& t) {
+  const std::string& name = chosen.get_name();
+  HostCommand command;
+  command.action = name == "bind"     ? HostCommand::Action::kBind
+                   : name == "unbind" ? HostCommand::Action::kUnbind
+                                      : HostCommand::Action::kRelease;
+  const auto function = parse_address(t.function);
+  if (!function) return wrong(name, "FUNCTION: " + function.error());
+  command.function = *function;
+  const bool is_given = name == "bind" && chosen.count("--driver") != 0;
+  const auto is_of_name = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; };
+  if (is_given && (t.driver.empty() || !std::ranges::all_of(t.driver, is_of_name)))
+    return wrong(name, fmt::format("--driver '{}': is not the name of a driver, e.g. vfio-pci", t.driver));
+  command.driver = t.driver;
   return command;
 }
 
@@ -302,9 +355,12 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
   DumpTexts dump_texts;
   CLI::App* dump = app.add_subcommand("dump", "Print or write the page tables of a running program");
   add_dump_options(*dump, dump_texts);
-  CLI::App* devices = app.add_subcommand("devices", "List the device models and their keys, or draw a machine");
-  std::optional<std::string> drawn;
-  devices->add_option("--machine", drawn, "Draw the machine in this file: IOMMUs, groups, devices, nodes");
+  CLI::App* devices = app.add_subcommand(
+      "devices", "List the device models and their keys, draw a machine, or list this one's functions");
+  DevicesTexts devices_texts;
+  add_devices_options(*devices, devices_texts);
+  HostTexts host_texts;
+  add_host_commands(app, host_texts);
   app.add_subcommand("doctor", "Say what this machine offers to `run`, what is missing and what that costs");
 
   try {
@@ -322,7 +378,9 @@ Command parse_command_line(const std::vector<std::string>& arguments) {
     return wrong(app.get_subcommands().front()->get_name(), "takes no program");
   }
   if (dump->parsed()) return make_dump_command(dump_texts);
-  if (devices->parsed()) return make_devices_command(drawn);
+  if (devices->parsed()) return make_devices_command(devices_texts);
+  if (const CLI::App* chosen = app.get_subcommands().front(); chosen->get_name() != "doctor")
+    return make_host_command(*chosen, host_texts);
   return DoctorCommand{};
 }
 

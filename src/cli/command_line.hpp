@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "machine/spec.hpp"
+#include "pci/bdf.hpp"
 #include "run/options.hpp"
 
 namespace iommufd::cli {
@@ -27,7 +28,15 @@ struct DumpCommand {
   Json json = Json::kNo;
 };
 struct DevicesCommand {
+  enum class Host : u8 { kNo, kYes };
   std::optional<machine::MachineSpec> machine;  // complete; absent: list the models
+  Host host = Host::kNo;                        // or the functions of this machine
+};
+struct HostCommand {
+  enum class Action : u8 { kBind, kUnbind, kRelease };
+  Action action = Action::kBind;
+  pci::Bdf function;
+  std::string driver;  // of bind; empty: none
 };
 struct DoctorCommand {};
 // Nothing to do but to print: help, version, or what is wrong.
@@ -36,7 +45,7 @@ struct Answer {
   std::string text;
 };
 
-using Command = std::variant<RunCommand, DumpCommand, DevicesCommand, DoctorCommand, Answer>;
+using Command = std::variant<RunCommand, DumpCommand, DevicesCommand, HostCommand, DoctorCommand, Answer>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(const std::vector<std::string>& arguments);

@@ -15,6 +15,7 @@
 #include "cli/devices.hpp"
 #include "cli/doctor.hpp"
 #include "cli/dump.hpp"
+#include "cli/host_commands.hpp"
 #include "cli/machine_drawing.hpp"
 #include "dump/directory.hpp"
 #include "run/machine_service.hpp"
@@ -34,11 +35,14 @@ int execute(const Answer& answer) {
 }
 
 int execute(const DevicesCommand& command) {
+  if (command.host == DevicesCommand::Host::kYes) return print(stdout, describe_host(), 0);
   if (!command.machine) return print(stdout, describe_devices(), 0);
   const auto machine = machine::Machine::create(*command.machine, [](std::string_view) {});
   if (!machine) return print(stderr, fmt::format("iommufd-user devices: {}\n", machine.error()), run::kExitRunFailed);
   return print(stdout, draw_machine(*command.machine, **machine), 0);
 }
+
+int execute(const HostCommand& command) { return execute_host(command); }
 
 int execute(const DumpCommand& command) { return execute_dump(command); }
 

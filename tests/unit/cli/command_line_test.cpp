@@ -147,6 +147,29 @@ TEST(CommandLine, devices_takes_a_machine_file) {
               AllOf(StartsWith("iommufd-user devices: /nonexistent: cannot be read"), HasSubstr("devices --help")));
 }
 
+TEST(CommandLine, functions_of_this_machine_are_listed_and_prepared) {
+  EXPECT_EQ(std::get<DevicesCommand>(parse({"devices", "--host"})).host, DevicesCommand::Host::kYes);
+  EXPECT_EQ(std::get<DevicesCommand>(parse({"devices"})).host, DevicesCommand::Host::kNo);
+  EXPECT_THAT(refusal_of({"devices", "--host", "--machine=/nonexistent"}), HasSubstr("choose one"));
+  const auto bind = std::get<HostCommand>(parse({"bind", "00:04.0", "--driver", "vfio-pci"}));
+  EXPECT_EQ(bind.action, HostCommand::Action::kBind);
+  EXPECT_EQ(bind.function.str(), "0000:00:04.0");
+  EXPECT_EQ(bind.driver, "vfio-pci");
+  EXPECT_EQ(std::get<HostCommand>(parse({"bind", "00:04.0"})).driver, "");
+  EXPECT_EQ(std::get<HostCommand>(parse({"unbind", "00:04.0"})).action, HostCommand::Action::kUnbind);
+  EXPECT_EQ(std::get<HostCommand>(parse({"release", "00:04.0"})).action, HostCommand::Action::kRelease);
+}
+
+TEST(CommandLine, functions_and_drivers_have_the_form_that_the_kernel_gives_them) {
+  EXPECT_THAT(refusal_of({"bind"}), AllOf(HasSubstr("FUNCTION is required"), HasSubstr("bind --help")));
+  EXPECT_THAT(refusal_of({"unbind", "eth0"}), HasSubstr("FUNCTION: eth0 is not a PCI address"));
+  for (const char* driver : {"", "../nvme", "a/b", "a b"})
+    EXPECT_THAT(refusal_of({"bind", "00:04.0", "--driver", driver}), HasSubstr("is not the name of a driver"))
+        << driver;
+  EXPECT_THAT(refusal_of({"unbind", "00:04.0", "--driver=nvme"}), HasSubstr("unknown option '--driver"));
+  EXPECT_THAT(refusal_of({"bind", "00:04.0", "--", "prog"}), HasSubstr("takes no program"));
+}
+
 TEST(CommandLine, a_group_has_one_iommu) {
   EXPECT_THAT(refusal_of({"run", "-d", "edu,group=g", "-d", "edu,iommu=vtd,group=g", "--", "p"}),
               HasSubstr("group=g would hold 0000:01:00.0 behind amd and 0000:02:00.0 behind vtd"));
@@ -191,7 +214,7 @@ TEST(CommandLine, a_missing_program_is_told_where_to_stand) {
 }
 
 TEST(CommandLine, unknown_words_are_named) {
-  EXPECT_THAT(refusal_of({}), HasSubstr("name a command: run, dump, devices, doctor"));
+  EXPECT_THAT(refusal_of({}), HasSubstr("name a command: run, dump, devices, bind, unbind, release, doctor"));
   EXPECT_THAT(refusal_of({"rum", "--", "p"}),
               AllOf(HasSubstr("unknown command 'rum'"), HasSubstr("did you mean 'run'?")));
   EXPECT_THAT(refusal_of({"--frobnicate"}), HasSubstr("unknown option '--frobnicate'"));
