@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -224,26 +225,26 @@ static void check_steps_and_signals(void) {
 
 /* Stopped and continued from outside, in the middle of stores and steps. */
 static void check_stops(void) {
+  atomic_bool* end = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(end != MAP_FAILED);
   const pid_t child = fork();
   if (child == 0) {
-    for (int i = 0; i < 500; i++) {
+    while (!atomic_load(end)) {
       store4(g_region + 0x600, 1);
       __asm__ volatile("lock incl (%0)" ::"r"(g_region + 0x608) : "memory", "cc");
     }
     _exit(44);
   }
-  int status = 0, stops = 0;
-  while (stops < 1000) {
-    if (kill(child, SIGSTOP) != 0) break;
-    if (waitpid(child, &status, WUNTRACED) != child) break;
-    if (!WIFSTOPPED(status)) break;
-    stops++;
-    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+  for (int i = 0; i < 50; i++) {
+    int status;
+    CHECK(kill(child, SIGSTOP) == 0);
+    CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
     CHECK(kill(child, SIGCONT) == 0);
     nanosleep(&(struct timespec){.tv_nsec = 300000}, NULL);
   }
-  if (WIFSTOPPED(status)) status = wait_for(child), status <<= 8;
-  CHECK(stops > 0 && WEXITSTATUS(status) == 44);
+  atomic_store(end, true);
+  CHECK(wait_for(child) == 44);
+  CHECK(munmap(end, PAGE) == 0);
 }
 
 static sigjmp_buf g_back;
