@@ -36,6 +36,9 @@ void requests(const Setup& setup) {
   row("run/ioctl_40b", got["ioctl_40b"], "ns", "vs=bare/sum max_ratio=1.25");
   row("run/map_unmap_4k", got["map_unmap_4k"], "ns", "vs=bare/sum");
   row("run/config_read_4b", got["config_read_4b"], "ns", "vs=bare/sum");
+  const Command stores{setup.client, "stores", std::to_string(setup.requests), "0000:01:00.0"};
+  got = figures(run(under_run(setup.product, {"-d", "edu,mmap=exact"}, stores), Output::kRead));
+  row("run/exact_store", got["exact_store"], "ns", "vs=bare/sum");
 }
 
 void foreign_calls(const Setup& setup) {

@@ -7,6 +7,7 @@
  *   transport_client filtered COUNT     the same under the smallest filter that looks at an argument of mmap: what
  *                                       no runner can avoid
  *   transport_client iommu COUNT BDF    calls that the server answers, on one device behind an IOMMU
+ *   transport_client stores COUNT BDF   stores into the mapped BAR of an edu device that are trapped
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -192,6 +193,33 @@ static void iommu_calls(long count, const char* bdf) {
   time_calls("config_read_4b", count, call_config_read, &s);
 }
 
+/* ---- stores into a mapped BAR ------------------------------------------------------------------------ */
+
+static int store_register(void* state) {
+  volatile uint32_t* const liveness = (volatile uint32_t*)((char*)state + 4);
+
+  *liveness = 0x5a;
+  return *liveness != ~0x5au; /* done: a poller would not have been as quick */
+}
+
+static void stores(long count, const char* bdf) {
+  const int iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC), device = open_node_of(bdf);
+  struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommu};
+  struct vfio_region_info config = {.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX};
+  struct vfio_region_info bar = {.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX};
+  const uint16_t decode = 2;
+  void* registers;
+
+  if (iommu < 0) fail("/dev/iommu");
+  if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
+  if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config)) fail("VFIO_DEVICE_GET_REGION_INFO");
+  if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar)) fail("VFIO_DEVICE_GET_REGION_INFO");
+  if (pwrite(device, &decode, sizeof(decode), (off_t)config.offset + 4) != sizeof(decode)) fail("PCI_COMMAND");
+  registers = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, (off_t)bar.offset);
+  if (registers == MAP_FAILED) fail("mmap");
+  time_calls("exact_store", count, store_register, registers);
+}
+
 int main(int argc, char** argv) {
   const long count = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
 
@@ -202,8 +230,10 @@ int main(int argc, char** argv) {
     native_calls(count);
   } else if (argc == 4 && !strcmp(argv[1], "iommu") && count > 0) {
     iommu_calls(count, argv[3]);
+  } else if (argc == 4 && !strcmp(argv[1], "stores") && count > 0) {
+    stores(count, argv[3]);
   } else {
-    fprintf(stderr, "usage: transport_client native COUNT | iommu COUNT BDF\n");
+    fprintf(stderr, "usage: transport_client native COUNT | iommu COUNT BDF | stores COUNT BDF\n");
     return 2;
   }
   return 0;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/ref.hpp"
@@ -73,6 +74,13 @@ class File : public RefCounted {
   virtual Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) = 0;
   // May the caller map this? Success: map the file's own memory at that offset (vfio/file_memory.hpp).
   virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
+  // Are stores into what mmap() maps at `offset` accesses of their own? Then the carrier has to catch each and tell, where it can; where
+  // not, they are found in the memory.
+  [[nodiscard]] virtual bool traps_stores(u64 /*offset*/) const { return false; }
+  // One store, done when it returns. There is nobody to tell an error.
+  virtual void store(u64 /*offset*/, std::span<const std::byte> /*bytes*/) {}
+  // Stores that could not be caught one by one have been done.
+  virtual void look_at_stores() {}
   // What is mapped at `offset` is another file's memory, from `offset` on in that one; -1: our own. The descriptor stays ours.
   struct OtherFile {
     int descriptor = -1;

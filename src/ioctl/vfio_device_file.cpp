@@ -85,6 +85,18 @@ Result<void> VfioDeviceFile::mmap(Call&, const MmapRequest& request) {
                           shared ? vfio::Sharing::kShared : vfio::Sharing::kPrivate);
 }
 
+bool VfioDeviceFile::traps_stores(u64 offset) const { return vfio::traps_stores(file_->function(), offset); }
+
+// What a device that does not decode, or sleeps, is given, is lost.
+void VfioDeviceFile::store(u64 offset, std::span<const std::byte> bytes) {
+  Result<Busy> device = file_->enter();
+  if (!device) return;
+  const auto window = vfio::locate(file_->function(), offset, bytes.size(), vfio::Direction::kWrite);
+  if (window) (void)device->write(*window, bytes.first(window->count));
+}
+
+void VfioDeviceFile::look_at_stores() { (void)file_->enter(); }
+
 // A BAR of real hardware.
 File::OtherFile VfioDeviceFile::mapped_file(u64 offset) const {
   const u64 region = vfio::region_at(offset);

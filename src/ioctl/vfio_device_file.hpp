@@ -21,6 +21,9 @@ class VfioDeviceFile final : public File {
   Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(Call& call, const MmapRequest& request) override;
+  [[nodiscard]] bool traps_stores(u64 offset) const override;
+  void store(u64 offset, std::span<const std::byte> bytes) override;
+  void look_at_stores() override;
   [[nodiscard]] OtherFile mapped_file(u64 offset) const override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;

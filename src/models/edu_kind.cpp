@@ -11,9 +11,9 @@ namespace iommufd::models {
 namespace {
 
 constexpr std::array kKeys{
-    Key{"mmap", "on|off|sparse", "off",
+    Key{"mmap", "on|off|sparse|exact", "off",
         "let clients map its BARs; off: every access is trapped and exact; on: registers are polled; sparse: as on, "
-        "the first page only"},
+        "the first page only; exact: as on, each store is trapped"},
     Key{"dma_mask", "BITS", "28", "address bits of its DMA, 12 to 64; a higher address is cut off, not refused"},
     Key{"dma_delay_us", "N", "0", "microseconds from a DMA command to the transfer; 0: done before the write returns"},
     Key{"quirks", "none|qemu72", "none",
@@ -21,7 +21,7 @@ constexpr std::array kKeys{
     Key{"pcie", "on|off", "off", "a PCI Express endpoint with power management, error reporting and a serial number"},
     Key{"msix", "N", "0", "MSI-X with N vectors (up to 2048), its table in BAR 1; edu raises vector 0"},
 };
-constexpr std::array<std::string_view, 3> kMmap{"off", "on", "sparse"};
+constexpr std::array<std::string_view, 4> kMmap{"off", "on", "sparse", "exact"};
 constexpr std::array<std::string_view, 2> kQuirks{"none", "qemu72"};
 constexpr u64 kLongestDelayUs = 60'000'000;
 
@@ -58,12 +58,13 @@ pci::FunctionSpec function_spec() {
 }
 
 // What clients may map of each BAR. Sparse: the page with the registers, or where the table of MSI-X begins.
-enum class Mapping : u8 { kOff, kOn, kSparse };
+enum class Mapping : u8 { kOff, kOn, kSparse, kExact };
 void make_mappable(pci::FunctionSpec& spec, Mapping mapping) {
   if (mapping == Mapping::kOff) return;
   for (pci::BarSpec& bar : spec.bars) {
     if (bar.kind == pci::BarKind::kNone) continue;
     bar.mappable = pci::Mappable::kYes;
+    if (mapping == Mapping::kExact) bar.stores = pci::MappedStores::kTrapped;
     if (mapping == Mapping::kSparse) bar.areas = {{.offset = 0, .size = kPageSize}};
   }
 }

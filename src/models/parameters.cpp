@@ -33,6 +33,8 @@ Configured<Parameters> Parameters::parse(std::string_view model, std::span<const
 
 Configured<bool> Parameters::flag(std::string_view key) const {
   static constexpr std::array<std::string_view, 2> kWords{"off", "on"};
+  const std::string& text = value(key).text;
+  if (text == "0" || text == "1") return text == "1";
   const auto index = choice(key, kWords);
   if (!index) return std::unexpected(index.error());
   return *index == 1;

@@ -36,7 +36,7 @@ class Parameters {
   // Errors: a key that the model does not have (the text lists those it has), a key given twice.
   static Configured<Parameters> parse(std::string_view model, std::span<const Key> keys, const KeyValues& given);
 
-  // "on" or "off".
+  // "on" or "off"; 1 and 0 say the same.
   [[nodiscard]] Configured<bool> flag(std::string_view key) const;
   // A decimal number in [low, high].
   [[nodiscard]] Configured<u64> number(std::string_view key, u64 low, u64 high) const;

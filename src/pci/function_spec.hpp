@@ -18,6 +18,9 @@ inline constexpr u32 kMaxMsixVectors = 2048;  // PCI 3.0, 6.8.2.3
 enum class BarKind : u8 { kNone, kMemory32, kMemory64, kIo };
 enum class Prefetch : u8 { kNo, kYes };
 enum class Mappable : u8 { kNo, kYes };  // may the client map it (VFIO_REGION_INFO_FLAG_MMAP)?
+// How the device learns what clients store into a mapped BAR: it looks at the memory, or each store is an access of its own (where the
+// carrier of the calls can trap them; the model has to look at the memory in any case).
+enum class MappedStores : u8 { kPolled, kTrapped };
 
 // A part of a BAR, in whole pages.
 struct BarArea {
@@ -31,6 +34,7 @@ struct BarSpec {
   u64 size = 0;  // a power of two; a memory BAR that is mappable has at least a page
   Prefetch prefetch = Prefetch::kNo;
   Mappable mappable = Mappable::kNo;
+  MappedStores stores = MappedStores::kPolled;
   std::vector<BarArea> areas{};  // of a mappable BAR: what may be mapped; inside it, apart, ascending. Empty: all of it
 };
 

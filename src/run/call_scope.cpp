@@ -49,7 +49,7 @@ Result<StoppedCaller*> CallScope::hold(int descriptor) {
 }
 
 bool CallScope::finish(s64 result) {
-  if (!stopped_) return false;
+  if (!stopped_) return answered_;
   stopped_->resume(result);
   return true;
 }

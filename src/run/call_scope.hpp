@@ -58,6 +58,8 @@ class CallScope {
   // The caller, held so that it can be made to do system calls (inject.hpp) with a descriptor of ours: from the first use on
   // until finish(). Errors: StoppedCaller::stop(); kBusy when it is held with another descriptor.
   Result<StoppedCaller*> hold(int descriptor);
+  // The notification was answered by other means (store_traps.hpp).
+  void set_answered() { answered_ = true; }
   // Ends the call with a value or -errno when the caller was held; false: answer the notification.
   bool finish(s64 result);
 
@@ -73,6 +75,7 @@ class CallScope {
   const ProcessMemory* memory_ = nullptr;
   std::unique_ptr<StoppedCaller> stopped_;
   int held_with_ = -1;
+  bool answered_ = false;
   mutable std::chrono::steady_clock::time_point seen_alive_{};
 };
 

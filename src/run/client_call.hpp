@@ -40,7 +40,7 @@ class ClientCall final : public ioctl::Call {
   // Errors: kBadf; kSrch, kPerm as for make().
   Result<Identified> identify(int fd);
   [[nodiscard]] ClientProcess& client() const { return task_->process(); }
-  [[nodiscard]] const CallScope& scope() const { return scope_; }
+  [[nodiscard]] CallScope& scope() const { return scope_; }
 
  private:
   // What the calling thread really has, in our user namespace.

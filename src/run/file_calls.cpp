@@ -100,7 +100,7 @@ Result<u64> map_other(CallScope& scope, const ioctl::File::OtherFile& other) {
 }
 
 // Our rules first; the kernel then maps the memfd at that offset. What it checks itself (address, limits) stays its own.
-Answer map(ClientCall& call, OpenFile& file) {
+Answer map(const Runtime& runtime, ClientCall& call, OpenFile& file) {
   const Notification& n = call.scope().notification();
   const ioctl::MmapRequest request{n.arg(5), n.arg(1), n.int_arg(2), n.int_arg(3)};
   if (request.length == 0 || (request.offset & kPageMask) != 0) return Answer::fail(Errno::kInval);
@@ -110,7 +110,10 @@ Answer map(ClientCall& call, OpenFile& file) {
   const Result<void> allowed = file.file().mmap(call, request);
   if (!allowed) return Answer::fail(allowed.error());
   const ioctl::File::OtherFile other = file.file().mapped_file(request.offset);
-  return other.descriptor < 0 ? Answer::go_on() : Answer::from(map_other(*CallScope::current(), other));
+  if (other.descriptor >= 0) return Answer::from(map_other(call.scope(), other));
+  if (shared && (request.prot & PROT_WRITE) != 0 && file.file().traps_stores(request.offset))
+    runtime.stores.map(call.scope(), call.client().tgid());
+  return Answer::go_on();
 }
 
 bool is_device(const OpenFile& file) { return file.node() == nullptr || file.node()->kind() == NodeKind::kCharDevice; }
@@ -148,7 +151,7 @@ Answer dispatch(const Runtime& runtime, ClientCall& call, OpenFile& file) {
   const s64 position = static_cast<s64>(n.arg(3));
   switch (n.data.nr) {
     case SYS_ioctl: return control(runtime, call, file);
-    case SYS_mmap: return map(call, file);
+    case SYS_mmap: return map(runtime, call, file);
     case SYS_read: return transfer_buffer(call, file, {Direction::kRead});
     case SYS_write: return transfer_buffer(call, file, {Direction::kWrite});
     case SYS_pread64:

@@ -8,26 +8,20 @@
 // Rules: x86-64 code only; not a thread that is traced already (gdb, strace, valgrind), nor one that may not be traced (not
 // dumpable; ptrace refused). stop() then fails and the notification is as it was: every user has a way without.
 //
-// One thread of ours does all of it: ptrace belongs to threads. Lock: child_events() (kLeaf) is held while a stop of a traced
-// thread is awaited, because the main thread's wait for children would take it away.
+// One thread of ours does all of it: ptrace belongs to threads.
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
-#include <sys/user.h>
 
 #include <array>
 #include <memory>
 
 #include "base/result.hpp"
-#include "base/sync.hpp"
 #include "base/types.hpp"
+#include "run/held_thread.hpp"
 #include "run/listener.hpp"
 
 namespace iommufd::run {
-
-// Taken by whoever waits for stops or ends of processes.
-Mutex& child_events();
 
 class StoppedCaller {
  public:
@@ -47,24 +41,17 @@ class StoppedCaller {
   // One system call. Errors: that of the call; kSrch when the thread died in it.
   Result<u64> call(long number, std::array<u64, 6> arguments);
   // An address in the thread's memory where `size` (at most 1 KiB) bytes may be put for a call: below its stack.
-  [[nodiscard]] u64 scratch(u64 size) const;
-  [[nodiscard]] bool alive() const { return !dead_; }
+  [[nodiscard]] u64 scratch(u64 size) const { return thread_.scratch(size); }
+  [[nodiscard]] bool alive() const { return thread_.alive(); }
 
   // Ends the hold: the client's call returns `result`.
   void resume(s64 result);
 
  private:
-  explicit StoppedCaller(pid_t tid) : tid_(tid) {}
-  Result<void> take_over();
-  Result<void> wait_stop() IOMMUFD_REQUIRES(child_events());
-  Result<void> to_syscall_stop();
+  explicit StoppedCaller(pid_t tid) : thread_(tid) {}
 
-  const pid_t tid_;
+  HeldThread thread_;
   Result<int> descriptor_ = Err(Errno::kBadf);
-  user_regs_struct regs_{};  // as the client left them
-  u64 mask_ = 0;             // its signal mask
-  int last_status_ = 0;      // of the last stop: signal, and event in the second byte
-  bool dead_ = false;
   bool resumed_ = false;
 };
 

@@ -10,6 +10,7 @@
 #include "run/options.hpp"
 #include "run/path_view.hpp"
 #include "run/service.hpp"
+#include "run/store_traps.hpp"
 
 namespace iommufd::run {
 
@@ -20,6 +21,7 @@ struct Runtime {
   Listener& listener;
   ProcessTable& processes;
   FileTable& files;
+  StoreTraps& stores;
   HugePool* huge;                   // null: huge pages are the machine's
   ino_t client_user_namespace = 0;  // of PROGRAM when it started
 };

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 
 #include "base/sys.hpp"
@@ -20,15 +21,16 @@
 #include "run/control.hpp"
 #include "run/dispatcher.hpp"
 #include "run/dump_socket.hpp"
-#include "run/inject.hpp"
 #include "run/message.hpp"
 #include "run/program.hpp"
 #include "run/receivers.hpp"
+#include "run/store_traps.hpp"
 
 namespace iommufd::run {
 namespace {
 
 using Kind = ControlMessage::Kind;
+constexpr std::chrono::milliseconds kStopTick{100};
 
 // The terminal's business is the client's and the front's: the server leaves their session, and holds neither their
 // standard input and output nor their working directory.
@@ -86,8 +88,9 @@ class Server {
  private:
   Result<void> start_client(const sigset_t& client_mask);
   Result<void> serve_client();
-  void loop(Receivers& receivers, FileTable& files, DumpSocket& dumps);
-  void reap(FileTable& files);
+  void loop(Receivers& receivers, FileTable& files, StoreTraps& stores, DumpSocket& dumps);
+  void reap(FileTable& files, StoreTraps& stores);
+  void child_event(pid_t pid, int status, FileTable& files);
   void client_ended(int status, FileTable& files);
   void from_front();
   void from_client();
@@ -172,14 +175,16 @@ Result<void> Server::serve_client() {
   const KnownFiles known{[&files](dev_t device, ino_t inode) { return static_cast<bool>(files->find(device, inode)); },
                          huge.get()};
   ProcessTable processes(options_.memlock, options_.host, known);
-  const Runtime runtime{options_, *service_, *view_, listener, processes, *files, huge.get(), user_namespace.st_ino};
+  StoreTraps stores(*files, options_.host);
+  const Runtime runtime{
+      options_, *service_, *view_, listener, processes, *files, stores, huge.get(), user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));
   service_->start();
   receivers->start();
   DumpSocket dumps(*service_, front_pid_);
-  loop(*receivers, *files, dumps);
+  loop(*receivers, *files, stores, dumps);
   files->drain();  // a call of ours may wait for what the last process had open
   // A thread that is still in a call (of a process that is gone) uses all of this: leave it as it is then.
   if (!receivers->stop()) {
@@ -190,7 +195,7 @@ Result<void> Server::serve_client() {
   return {};
 }
 
-void Server::loop(Receivers& receivers, FileTable& files, DumpSocket& dumps) {
+void Server::loop(Receivers& receivers, FileTable& files, StoreTraps& stores, DumpSocket& dumps) {
   bool looking = false, lingering = false;
   while (!childless_) {
     std::array<pollfd, 7> fds{{{front_.get(), POLLIN, 0},
@@ -200,10 +205,12 @@ void Server::loop(Receivers& receivers, FileTable& files, DumpSocket& dumps) {
                                {receivers.wake_fd(), POLLIN, 0},
                                {dumps.wait_fd(0), POLLIN, 0},
                                {dumps.wait_fd(1), POLLIN, 0}}};
-    if (::poll(fds.data(), fds.size(), looking || reap_again_ ? static_cast<int>(Receivers::kTick.count()) : -1) < 0)
-      continue;
+    // Nobody tells of a stop while clients are traced.
+    const auto tick = looking || reap_again_ ? Receivers::kTick : kStopTick;
+    const bool timed = looking || reap_again_ || stores.tracing();
+    if (::poll(fds.data(), fds.size(), timed ? static_cast<int>(tick.count()) : -1) < 0) continue;
     if (fds[1].revents != 0) from_client();
-    if (fds[2].revents != 0 || reap_again_) reap(files);
+    if (fds[2].revents != 0 || timed) reap(files, stores);
     if (fds[0].revents != 0) from_front();
     if (fds[3].revents != 0) files.drain();
     if (fds[5].revents != 0 || fds[6].revents != 0) dumps.start();
@@ -235,29 +242,37 @@ void Server::from_client() {
   if (m) start_failure_ = explain_start_failure(m->message, options_.argv.front());
 }
 
-void Server::reap(FileTable& files) {
-  signalfd_siginfo info{};
-  while (::read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
-  }
-  // While a thread of ours awaits the stop of a client that it traces, our wait could take it away.
-  if (!child_events().try_lock()) {
-    reap_again_ = true;
-    return;
+// Takes what our children did, and the ends of those that a thread of ours traces. Their stops are that thread's, and hide what is
+// behind them for a moment.
+void Server::reap(FileTable& files, StoreTraps& stores) {
+  signalfd_siginfo signal{};
+  while (::read(signals_.get(), &signal, sizeof(signal)) == static_cast<ssize_t>(sizeof(signal))) {
   }
   reap_again_ = false;
-  std::optional<int> client_status;
-  int status = 0;
-  pid_t pid = 0;
-  while ((pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-    if (pid == client_) client_status = status;
+  // What was taken by the tracer is of before.
+  for (const Tracer::ChildEvent& event : stores.take_child_events()) child_event(event.pid, event.status, files);
+  for (;;) {
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | WNOHANG) != 0) {
+      childless_ = errno == ECHILD && !client_running();  // otherwise the tracer has its end, and tells in a moment
+      break;
+    }
+    if (info.si_pid == 0) break;
+    if (info.si_code == CLD_TRAPPED) {
+      reap_again_ = true;
+      break;
+    }
+    int status = 0;
+    if (::waitpid(info.si_pid, &status, WUNTRACED | WNOHANG | __WALL) > 0) child_event(info.si_pid, status, files);
   }
-  childless_ = pid < 0 && errno == ECHILD;
-  child_events().unlock();
-  if (!client_status) return;
-  if (WIFSTOPPED(*client_status)) {
-    tell_front(Kind::kStopped, WSTOPSIG(*client_status));
+}
+
+void Server::child_event(pid_t pid, int status, FileTable& files) {
+  if (pid != client_) return;
+  if (WIFSTOPPED(status)) {
+    tell_front(Kind::kStopped, WSTOPSIG(status));
   } else {
-    client_ended(*client_status, files);
+    client_ended(status, files);
   }
 }
 

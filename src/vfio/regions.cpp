@@ -89,4 +89,9 @@ Result<void> check_mmap(const pci::Function& function, u64 position, u64 length,
   return {};
 }
 
+bool traps_stores(const pci::Function& function, u64 position) {
+  const u64 region = region_at(position);
+  return region < pci::kBarCount && function.spec().bars[region].stores == pci::MappedStores::kTrapped;
+}
+
 }  // namespace iommufd::vfio

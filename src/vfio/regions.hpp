@@ -45,4 +45,7 @@ Result<Window> locate(const pci::Function& function, u64 position, u64 count, Di
 enum class Sharing : u8 { kPrivate, kShared };
 Result<void> check_mmap(const pci::Function& function, u64 position, u64 length, Sharing sharing);
 
+// Is a store into what is mapped at `position` an access of its own?
+bool traps_stores(const pci::Function& function, u64 position);
+
 }  // namespace iommufd::vfio

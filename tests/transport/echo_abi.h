@@ -28,6 +28,15 @@ struct echo_memory {
   uint64_t page_size; /* populate, out: of the first run */
 };
 
+/* The stores into region 0 that were trapped. */
+struct echo_stores {
+  uint64_t count;
+  uint64_t looks;  /* after stores that could not be trapped */
+  uint64_t offset; /* of the last one, in the region */
+  uint64_t size;
+  uint64_t value;
+};
+
 #define ECHO_SUM _IO(';', 0x80)
 #define ECHO_OPENS _IO(';', 0x81)    /* value: how many echo files are open */
 #define ECHO_CLAIM _IO(';', 0x82)    /* EBUSY when another open file has claimed */
@@ -44,6 +53,9 @@ struct echo_memory {
 #define ECHO_HOLD \
   _IO(';', 0x8d) /* arg: struct echo_memory; populates it and keeps it; value 1: loads and stores reach it */
 #define ECHO_HELD_DMA _IO(';', 0x8e) /* arg: struct echo_memory; DMA to what ECHO_HOLD kept last */
+
+#define ECHO_TRAP _IO(';', 0x8f)   /* arg 1: stores into region 0 are trapped from the next mmap on */
+#define ECHO_STORES _IO(';', 0x90) /* arg: struct echo_stores, out; value: how many stores were trapped */
 
 #define ECHO_REGION0 ((int64_t)1 << 44)
 #define ECHO_REGION0_SIZE 65536

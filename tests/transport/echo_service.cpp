@@ -70,6 +70,13 @@ class EchoFile final : public ioctl::File {
         }
         return held ? dma(call, UserVa{arg}, *held) : Err(Errno::kInval);
       }
+      case ECHO_TRAP: trapped_.store(arg != 0); return 0;
+      case ECHO_STORES: {
+        const MutexLock lock(mu_);
+        const Ref<mem::AddressSpace> memory = call.memory();
+        IOMMUFD_TRY(memory->write(UserVa{arg}, std::as_bytes(std::span(&stores_, 1))));
+        return static_cast<s64>(stores_.count);
+      }
       default: return Err(Errno::kNoTty);
     }
   }
@@ -105,6 +112,25 @@ class EchoFile final : public ioctl::File {
     if (request.offset < vfio::kRegionBase || request.offset - vfio::kRegionBase + request.length > ECHO_REGION0_SIZE)
       return Err(Errno::kInval);
     return {};
+  }
+
+  [[nodiscard]] bool traps_stores(u64) const override { return trapped_.load(); }
+
+  void store(u64 offset, std::span<const std::byte> bytes) override {
+    const Result<std::span<std::byte>> region = this->region();
+    if (!region) return;
+    const MutexLock lock(mu_);
+    ++stores_.count;
+    stores_.offset = offset - vfio::kRegionBase;
+    stores_.size = bytes.size();
+    stores_.value = 0;
+    std::memcpy(&stores_.value, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, region->begin() + static_cast<std::ptrdiff_t>(stores_.offset));
+  }
+
+  void look_at_stores() override {
+    const MutexLock lock(mu_);
+    ++stores_.looks;
   }
 
   void release() override {
@@ -193,10 +219,12 @@ class EchoFile final : public ioctl::File {
 
   Shared& shared_;
   std::atomic<u64> calls_{0};
+  std::atomic<bool> trapped_{false};
   Mutex mu_{LockRank::kLeaf};
   const std::unique_ptr<vfio::FileMemory> memory_;
   sys::Mapping region_ IOMMUFD_GUARDED_BY(mu_);
   Ref<mem::AddressSpace> held_ IOMMUFD_GUARDED_BY(mu_);
+  echo_stores stores_ IOMMUFD_GUARDED_BY(mu_){};
 };
 
 class EchoService final : public Service {

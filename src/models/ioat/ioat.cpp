@@ -86,6 +86,7 @@ void Ioat::bar_write(u32 bar, u64 offset, u32 size, u64 value) {
   absorb();
   show_constants();
   run_due();
+  if (runnable()) poller_.wake();
 }
 
 void Ioat::reset() {
@@ -134,7 +135,7 @@ pci::PollOutcome Ioat::poll() {
     touched_ = pci::Clock::now();
   }
   if (state_ == State::kHalted && halt_ == Halt::kByReset) outcome.wake_at = halted_at_ + kHaltedAfterReset;
-  if (outcome.watching) outcome.spin_until = touched_ + kTouched;
+  if (outcome.watching && config_.stores == pci::MappedStores::kPolled) outcome.spin_until = touched_ + kTouched;
   return outcome;
 }
 

@@ -17,6 +17,7 @@
 #include "models/poller.hpp"
 #include "models/turn.hpp"
 #include "pci/device_model.hpp"
+#include "pci/function_spec.hpp"
 
 namespace iommufd::models::ioat {
 
@@ -24,6 +25,7 @@ struct Config {
   unsigned transfer_cap_lg2 = 20;  // most bytes of a descriptor
   u8 version = 0x33;
   OnFault on_fault = OnFault::kIgnore;
+  pci::MappedStores stores = pci::MappedStores::kPolled;
 };
 
 class Ioat final : public pci::DeviceModel {

@@ -12,6 +12,9 @@ namespace {
 constexpr std::array kKeys{
     Key{"mmap", "on|off", "on",
         "let clients map BAR 0, and poll its registers; off: every access is trapped and exact"},
+    Key{"exact", "on|off", "off",
+        "with mmap=on: each store into the mapped BAR is trapped, not polled; for drivers that do not wait for the "
+        "device"},
     Key{"xfercap", "LG2", "20", "most bytes of one descriptor, as a power of two: 12 to 30"},
     Key{"version", "3.2|3.3", "3.3", "what CBVER says"},
     Key{"on_fault", "ignore|halt", "ignore",
@@ -22,7 +25,7 @@ constexpr std::array<std::string_view, 2> kVersions{"3.2", "3.3"};
 constexpr std::array<std::string_view, 2> kOnFault{"ignore", "halt"};
 
 // spec ioat 1. What hardware has for errors in config space reads 0 here, and clears nothing.
-pci::FunctionSpec function_spec(pci::Mappable mappable) {
+pci::FunctionSpec function_spec(pci::Mappable mappable, pci::MappedStores stores) {
   pci::FunctionSpec spec{.vendor = 0x8086,
                          .device = 0x2021,
                          .revision = 0x04,
@@ -31,7 +34,7 @@ pci::FunctionSpec function_spec(pci::Mappable mappable) {
                          .subsystem_device = 0x0000,
                          .interrupt_pin = 1,
                          .reset = pci::ResetKind::kFunction};
-  spec.bars[0] = {.kind = pci::BarKind::kMemory64, .size = kBarSize, .mappable = mappable};
+  spec.bars[0] = {.kind = pci::BarKind::kMemory64, .size = kBarSize, .mappable = mappable, .stores = stores};
   spec.msix = pci::MsixSpec{.vectors = 1, .table_offset = kMsixTable, .pending_offset = kMsixPending, .at = 0x80};
   spec.pm = pci::PmSpec{.state = pci::StateInD3::kLost, .at = 0xe0};
   spec.pcie = pci::PcieSpec{.at = 0x90};
@@ -47,6 +50,10 @@ Configured<Blueprint> configure(const KeyValues& given, Poller& poller) {
   if (!parameters) return std::unexpected(parameters.error());
   const auto mmap = parameters->flag("mmap");
   if (!mmap) return std::unexpected(mmap.error());
+  const auto exact = parameters->flag("exact");
+  if (!exact) return std::unexpected(exact.error());
+  if (*exact && !*mmap)
+    return std::unexpected(ConfigError{"ioat: exact=on is for a BAR that is mapped; with mmap=off it is exact"});
   const auto cap = parameters->number("xfercap", 12, 30);
   if (!cap) return std::unexpected(cap.error());
   const auto version = parameters->choice("version", kVersions);
@@ -55,9 +62,10 @@ Configured<Blueprint> configure(const KeyValues& given, Poller& poller) {
   if (!on_fault) return std::unexpected(on_fault.error());
   const Config config{.transfer_cap_lg2 = static_cast<unsigned>(*cap),
                       .version = static_cast<u8>(*version == 0 ? 0x32 : 0x33),
-                      .on_fault = *on_fault == 0 ? OnFault::kIgnore : OnFault::kHalt};
+                      .on_fault = *on_fault == 0 ? OnFault::kIgnore : OnFault::kHalt,
+                      .stores = *exact ? pci::MappedStores::kTrapped : pci::MappedStores::kPolled};
   return Blueprint{
-      function_spec(*mmap ? pci::Mappable::kYes : pci::Mappable::kNo),
+      function_spec(*mmap ? pci::Mappable::kYes : pci::Mappable::kNo, config.stores),
       [config, &poller](pci::ModelPorts ports) { return std::make_unique<Ioat>(config, std::move(ports), poller); }};
 }
 

@@ -74,5 +74,21 @@ TEST(EduKind, is_the_function_that_drivers_look_for) {
   }
 }
 
+TEST(IoatKind, exact_traps_the_stores_into_its_mapped_bar) {
+  Poller poller;
+  const Kind& ioat = *find("ioat");
+  EXPECT_EQ(ioat.configure({}, poller)->spec.bars[0].stores, pci::MappedStores::kPolled);
+  for (const char* yes : {"1", "on"}) {
+    const auto exact = ioat.configure({{"exact", yes}}, poller);
+    ASSERT_TRUE(exact);
+    EXPECT_EQ(exact->spec.bars[0].mappable, pci::Mappable::kYes);
+    EXPECT_EQ(exact->spec.bars[0].stores, pci::MappedStores::kTrapped);
+  }
+  EXPECT_EQ(ioat.configure({{"exact", "0"}}, poller)->spec.bars[0].stores, pci::MappedStores::kPolled);
+  EXPECT_FALSE(ioat.configure({{"exact", "2"}}, poller));
+  EXPECT_FALSE(ioat.configure({{"exact", "1"}, {"mmap", "off"}}, poller));  // nothing is mapped then
+  EXPECT_EQ(find("edu")->configure({{"mmap", "exact"}}, poller)->spec.bars[0].stores, pci::MappedStores::kTrapped);
+}
+
 }  // namespace
 }  // namespace iommufd::models
