@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cli/command_line.hpp"
 
+#include "cli/real_devices.hpp"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -238,6 +240,8 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   if (machine.selftest == machine::Selftest::kOn && o.pin == run::PinPolicy::kReal) {
     return wrong("run", "--selftest compares pages by their addresses; it does not go with --pin=real");
   }
+  if (const auto settled = settle_real_devices(machine, o, t.phys.has_value()); !settled)
+    return wrong("run", settled.error());
   o.explain = t.explain ? run::Explain::kYes : run::Explain::kNo;
   if (program.empty()) {
     return wrong("run", "no program is given; write it behind --: iommufd-user run -d edu -- PROGRAM [ARGS...]");

@@ -15,6 +15,7 @@
 #include "cli/read_file.hpp"
 #include "cli/suggest.hpp"
 #include "iommu/kind.hpp"
+#include "machine/kinds.hpp"
 
 namespace iommufd::cli {
 namespace {
@@ -98,7 +99,7 @@ std::optional<Parsed<void>> set_identity(machine::Identity& identity, std::strin
 // The model knows which values its keys take.
 Parsed<void> configure(std::string_view model, const models::KeyValues& keys) {
   models::Poller unused;
-  if (const auto blueprint = models::find(model)->configure(keys, unused); !blueprint)
+  if (const auto blueprint = machine::find_kind(model)->configure(keys, unused); !blueprint)
     return std::unexpected(blueprint.error().text);
   return {};
 }
@@ -114,9 +115,9 @@ Parsed<pci::Bdf> parse_address(std::string_view text) {
 std::span<const models::Key> common_device_keys() { return kCommon; }
 
 Parsed<const models::Kind*> find_model(std::string_view name) {
-  if (const models::Kind* kind = models::find(name)) return kind;
+  if (const models::Kind* kind = machine::find_kind(name)) return kind;
   std::vector<std::string_view> names;
-  for (const models::Kind& kind : models::all()) names.emplace_back(kind.name);
+  for (const models::Kind& kind : machine::all_kinds()) names.emplace_back(kind.name);
   if (name.empty())
     return std::unexpected(fmt::format("no model is named; the models are: {}", fmt::join(names, ", ")));
   return std::unexpected(
@@ -132,6 +133,10 @@ std::vector<std::string_view> device_keys(const models::Kind& model) {
 
 Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std::string_view value,
                             const std::vector<machine::IommuSpec>& iommus) {
+  if (machine::is_real(spec) && is_common(key) && key != kAddress) {
+    if (key == kIommu && value == machine::kNoIommu) return {};
+    return std::unexpected("a function of this machine is what it is, and no IOMMU manages it; leave this key out");
+  }
   if (key == kIommu) {
     spec.iommu = IOMMUFD_TRY(parse_iommu(value, iommus));
   } else if (key == kAddress) {
@@ -149,7 +154,17 @@ Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std
   return {};
 }
 
+machine::DeviceSpec new_device(std::string_view model) {
+  machine::DeviceSpec spec;
+  spec.model = model;
+  if (machine::is_real(spec)) spec.iommu = machine::kNoIommu;
+  return spec;
+}
+
 Parsed<void> check_device(const machine::DeviceSpec& spec) {
+  if (machine::is_real(spec) && !spec.address)
+    return std::unexpected(
+        "addr=BDF is missing: which function of this machine? `iommufd-user devices --host` lists them");
   if (spec.group && spec.iommu == machine::kNoIommu)
     return std::unexpected("a device without an IOMMU has a group of its own; leave 'group' out");
   return configure(spec.model, spec.keys);
@@ -161,8 +176,7 @@ std::string unknown_key(std::string_view key, const std::vector<std::string_view
 }
 
 Parsed<machine::DeviceSpec> parse_device(std::string_view text, const std::vector<machine::IommuSpec>& iommus) {
-  machine::DeviceSpec spec;
-  spec.model = text.substr(0, text.find(','));
+  machine::DeviceSpec spec = new_device(text.substr(0, text.find(',')));
   const models::Kind* kind = IOMMUFD_TRY(find_model(spec.model));
   const auto known = device_keys(*kind);
   std::vector<std::string_view> seen;

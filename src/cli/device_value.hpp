@@ -28,6 +28,9 @@ std::vector<std::string_view> device_keys(const models::Kind& model);
 Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std::string_view value,
                             const std::vector<machine::IommuSpec>& iommus);
 
+// With the defaults of its kind.
+machine::DeviceSpec new_device(std::string_view model);
+
 // The rules that hold between keys.
 Parsed<void> check_device(const machine::DeviceSpec& spec);
 

@@ -10,7 +10,7 @@
 
 #include "cli/device_value.hpp"
 #include "iommu/kind.hpp"
-#include "models/registry.hpp"
+#include "machine/kinds.hpp"
 
 namespace iommufd::cli {
 namespace {
@@ -39,7 +39,7 @@ constexpr Row kHead{"KEY", "VALUES", "DEFAULT", "MEANING"};
 
 std::string describe_devices() {
   std::string out = "A device is -d MODEL[,KEY=VALUE...].\n";
-  for (const models::Kind& kind : models::all()) {
+  for (const models::Kind& kind : machine::all_kinds()) {
     fmt::format_to(std::back_inserter(out), "\n{}: {}\n", kind.name, kind.summary);
     std::vector<Row> rows{kHead};
     const auto add = [&](const models::Key& key) { rows.push_back({key.name, key.values, key.fallback, key.help}); };

@@ -126,9 +126,8 @@ constexpr std::string_view kModelKey = "model";
 
 Parsed<machine::DeviceSpec> parse_device_entry(const YamlEntry& entry, const std::vector<machine::IommuSpec>& iommus) {
   const YamlMap map = IOMMUFD_TRY(entry.map("a map of model, iommu, addr and so on"));
-  machine::DeviceSpec spec;
   const auto model = IOMMUFD_TRY(map.require(kModelKey, "write which device it is: model: edu"));
-  spec.model = IOMMUFD_TRY(model.text("the name of a model"));
+  machine::DeviceSpec spec = new_device(IOMMUFD_TRY(model.text("the name of a model")));
   const auto found = find_model(spec.model);
   if (!found) return model.wrong(found.error());
   std::vector<std::string_view> known = device_keys(**found);

@@ -73,6 +73,12 @@ class File : public RefCounted {
   virtual Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) = 0;
   // May the caller map this? Success: map the file's own memory at that offset (vfio/file_memory.hpp).
   virtual Result<void> mmap(Call& call, const MmapRequest& request) = 0;
+  // What is mapped at `offset` is another file's memory, from `offset` on in that one; -1: our own. The descriptor stays ours.
+  struct OtherFile {
+    int descriptor = -1;
+    u64 offset = 0;
+  };
+  [[nodiscard]] virtual OtherFile mapped_file(u64 /*offset*/) const { return {}; }
   // lseek: the new position. Errors: kSPipe when it has none; kInval, kOverflow.
   virtual Result<u64> seek(const SeekRequest& /*request*/) { return Err(Errno::kSPipe); }
   // What fstat says of a file without a path.

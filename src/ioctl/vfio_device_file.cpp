@@ -85,6 +85,13 @@ Result<void> VfioDeviceFile::mmap(Call&, const MmapRequest& request) {
                           shared ? vfio::Sharing::kShared : vfio::Sharing::kPrivate);
 }
 
+// A BAR of real hardware.
+File::OtherFile VfioDeviceFile::mapped_file(u64 offset) const {
+  const u64 region = vfio::region_at(offset);
+  if (region >= pci::kBarCount) return {};
+  return {file_->function().model().bar_file(static_cast<u32>(region)), vfio::offset_in_region(offset)};
+}
+
 Result<Ref<VfioDeviceFile>> open_vfio_device(Call& call, vfio::Group& group, vfio::Device& device,
                                              std::unique_ptr<vfio::FileMemory> memory) {
   return make_ref<VfioDeviceFile>(IOMMUFD_TRY(group.open_device(device, call, std::move(memory))));

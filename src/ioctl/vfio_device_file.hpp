@@ -21,6 +21,7 @@ class VfioDeviceFile final : public File {
   Result<u64> read(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<u64> write(Call& call, u64 offset, UserVa buf, u64 count) override;
   Result<void> mmap(Call& call, const MmapRequest& request) override;
+  [[nodiscard]] OtherFile mapped_file(u64 offset) const override;
   void release() override { file_->release(); }
   [[nodiscard]] const char* command_name(u32 cmd) const override;
   [[nodiscard]] const pci::Function& function() const { return file_->function(); }

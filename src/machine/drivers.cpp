@@ -74,8 +74,11 @@ Drivers::Drivers(vfio::Registry& registry, std::function<bool()> noiommu, std::f
 
 void Drivers::stop() {
   ending_.store(true);
-  const MutexLock lock(mu_);
-  while (removers_ != 0) settled_.wait(mu_);
+  std::vector<std::jthread> removers;
+  {
+    const MutexLock lock(mu_);
+    for (const auto& slot : slots_) removers.push_back(std::move(slot->remover));
+  }
 }
 
 void Drivers::add(pci::Function& function, core::PhysicalDevice& physical) {
@@ -199,16 +202,8 @@ Result<void> Drivers::unbind(std::string_view driver, std::string_view text, Wai
     return {};
   }
   ask_release(*device, 0);
-  {
-    const MutexLock lock(mu_);
-    ++removers_;
-  }
-  std::thread([this, slot, device] {
-    finish_leaving(*slot, device, 1);
-    const MutexLock lock(mu_);
-    --removers_;
-    settled_.notify_all();
-  }).detach();
+  // The thread of an earlier unbind has said its last word: the slot was not leaving.
+  slot->remover = std::jthread([this, slot, device] { finish_leaving(*slot, device, 1); });
   return {};
 }
 

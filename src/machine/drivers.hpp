@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "base/ref.hpp"
@@ -63,7 +64,7 @@ class Drivers {
   void add(pci::Function& function, core::PhysicalDevice& physical) IOMMUFD_EXCLUDES(mu_);
   // The same: vfio-pci is loaded, with the functions' own ids as its `ids=`, and takes what it can.
   void load_vfio_pci() IOMMUFD_EXCLUDES(mu_);
-  // The end: nothing of ours is done any more, and what is still leaving stays so.
+  // The end: nothing of ours is done any more, and what is still leaving stays so. Pre: nobody is inside, or comes later.
   void stop() IOMMUFD_EXCLUDES(mu_);
   // To be told, without locks, after each change of a state.
   void set_changed(std::function<void()> changed) { changed_ = std::move(changed); }
@@ -107,6 +108,8 @@ class Drivers {
     bool leaving = false;
     u32 enables = 0;  // by writes
     std::string driver_override;
+    // Of an unbind that nobody waits for. Whoever sets `leaving` has it.
+    std::jthread remover;
   };
 
   Driver& driver_locked(std::string_view name) IOMMUFD_REQUIRES(mu_);
@@ -134,7 +137,6 @@ class Drivers {
 
   mutable Mutex mu_{LockRank::kDrivers};
   CondVar settled_;
-  u32 removers_ IOMMUFD_GUARDED_BY(mu_) = 0;  // threads of unbinds that nobody waits for
   std::vector<Driver> drivers_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<std::unique_ptr<Slot>> slots_ IOMMUFD_GUARDED_BY(mu_);
 };

@@ -7,15 +7,20 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "host/ram.hpp"
 #include "machine/groups.hpp"
+#include "machine/kinds.hpp"
 #include "machine/placement.hpp"
 
 namespace iommufd::machine {
 
 mem::PhysPolicy phys_policy(const PhysSpec& spec) {
   mem::PhysPolicy policy;
-  policy.kind = spec.kind == PhysSpec::Kind::kContiguous ? mem::PhysPolicy::Kind::kContiguous
-                                                         : mem::PhysPolicy::Kind::kFragmented;
+  switch (spec.kind) {
+    case PhysSpec::Kind::kFragmented: policy.kind = mem::PhysPolicy::Kind::kFragmented; break;
+    case PhysSpec::Kind::kContiguous: policy.kind = mem::PhysPolicy::Kind::kContiguous; break;
+    case PhysSpec::Kind::kReal: policy.kind = mem::PhysPolicy::Kind::kReal; break;
+  }
   policy.seed = spec.seed.value_or(policy.seed);
   policy.base = spec.base.value_or(policy.base);
   policy.size = spec.size.value_or(policy.size);
@@ -37,11 +42,14 @@ void identify(pci::FunctionSpec& function, const Identity& identity) {
 std::expected<std::vector<models::Blueprint>, std::string> configure(const MachineSpec& spec, models::Poller& poller) {
   std::vector<models::Blueprint> out;
   for (const DeviceSpec& device : spec.devices) {
-    const models::Kind* kind = models::find(device.model);
+    const models::Kind* kind = find_kind(device.model);
     if (kind == nullptr)
       return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", device.model));
     models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
     if (!blueprint) return std::unexpected(blueprint.error().text);
+    if (blueprint->real)
+      if (const auto found = blueprint->real->find(*blueprint, *device.address, poller); !found)
+        return std::unexpected(found.error().text);
     if (blueprint->acquire)
       if (const auto acquired = blueprint->acquire(); !acquired) return std::unexpected(acquired.error().text);
     blueprint->spec.rom = device.rom;
@@ -55,7 +63,9 @@ std::expected<std::vector<models::Blueprint>, std::string> configure(const Machi
 
 std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const MachineSpec& spec, Log log) {
   std::unique_ptr<Machine> machine(new Machine(spec, std::move(log)));
-  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(phys_policy(spec.phys));
+  mem::PhysPolicy policy = phys_policy(spec.phys);
+  if (policy.kind == mem::PhysPolicy::Kind::kReal) policy.size = host::ram_end();
+  Result<std::unique_ptr<iommu::Platform>> platform = iommu::Platform::create(policy);
   if (!platform)
     return std::unexpected(
         fmt::format("phys: no usable physical memory in that window ({}): it needs whole 2 MiB blocks "
@@ -67,9 +77,11 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   const auto blueprints = configure(spec, machine->poller_);
   if (!blueprints) return std::unexpected(blueprints.error());
   std::vector<pci::FunctionSpec> functions;
-  for (const models::Blueprint& b : *blueprints) functions.push_back(b.spec);
-  const auto placed = place(spec, functions);
+  for (const models::Blueprint& b : *blueprints) functions.push_back(b.real ? pci::FunctionSpec{} : b.spec);
+  auto placed = place(spec, functions);
   if (!placed) return std::unexpected(placed.error());
+  for (std::size_t i = 0; i < blueprints->size(); ++i)
+    if (const auto& real = (*blueprints)[i].real) placed->devices[i] = real->placement;
   const Groups groups = assign_groups(spec.bridges, spec.devices);
   for (std::size_t i = 0; i < spec.bridges.size(); ++i)
     machine->bridges_.push_back(std::make_unique<MachineBridge>(
@@ -122,10 +134,12 @@ void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, co
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 
+  has_mappable_bars_ |= blueprint.real != nullptr;  // interrupts are looked for in memory, too
   for (const pci::BarSpec& bar : blueprint.spec.bars) has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
   device->function = std::make_unique<pci::Function>(
       placement, blueprint.spec, *device->port,
-      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make);
+      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make,
+      blueprint.real ? std::move(blueprint.real->config) : nullptr);
 
   drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));

@@ -52,7 +52,7 @@ struct DeviceSpec {
 
 // --phys: how client pages become frames of the simulated physical memory.
 struct PhysSpec {
-  enum class Kind : u8 { kFragmented, kContiguous };
+  enum class Kind : u8 { kFragmented, kContiguous, kReal };  // kReal: with real functions, and only then
   Kind kind = Kind::kFragmented;
   std::optional<u64> seed;  // kFragmented
   std::optional<u64> base;  // kContiguous, bytes: where RAM begins

@@ -28,12 +28,13 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(const PhysPolicy&
   u64 end = 0;
   if (__builtin_add_overflow(policy.base, policy.size, &end) || end > kMaxEnd) return Err(Errno::kInval);
   end &= ~(2 * kMiB - 1);
+  const bool simulated = policy.kind != PhysPolicy::Kind::kReal;
   const auto usable = [&](u64 lo, u64 hi) { return std::max(start, lo) < std::min(end, hi); };
-  if (!usable(kLowest, kHoleStart) && !usable(kHoleEnd, kMaxEnd)) return Err(Errno::kInval);
+  if (simulated && !usable(kLowest, kHoleStart) && !usable(kHoleEnd, kMaxEnd)) return Err(Errno::kInval);
   const u64 slots = div_round_up(std::max(end, kHoleEnd) >> kPageShift, kChunkFrames);
   sys::Mapping table = IOMMUFD_TRY(sys::Mapping::anonymous(slots * sizeof(std::atomic<Chunk*>)));
   std::unique_ptr<PhysicalMemory> memory(new PhysicalMemory(policy, std::move(table)));
-  {
+  if (simulated) {
     const MutexLock lock(memory->mu_);
     for (const auto& [lo, hi] : {std::pair{kLowest, kShortMaskEnd}, {kShortMaskEnd, kHoleStart}, {kHoleEnd, kMaxEnd}})
       if (usable(lo, hi)) memory->add_zones(std::max(start, lo), std::min(end, hi));
@@ -238,7 +239,8 @@ Result<void> PhysicalMemory::publish(AddressSpace& space, UserVa va, const PageR
   IOMMUFD_ASSERT(out.size() == run.pages);
   const MutexLock lock(mu_);
   for (u64 i = 0; i < run.pages; ++i) {
-    const u64 frame = IOMMUFD_TRY(frame_of_locked({run.first.space, run.first.index + i}, run.page_size));
+    const u64 frame = IOMMUFD_TRY(run.on_bus ? frame_on_bus_locked(advance(*run.on_bus, i * kPageSize))
+                                             : frame_of_locked({run.first.space, run.first.index + i}, run.page_size));
     Frame& f = *find_frame(frame);
     if (!std::exchange(f.published, true)) pin_frame_locked(f, space, advance(va, i * kPageSize));
     out[i] = PhysAddr{frame << kPageShift};

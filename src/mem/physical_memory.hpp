@@ -31,7 +31,8 @@
 namespace iommufd::mem {
 
 struct PhysPolicy {
-  enum class Kind : u8 { kFragmented, kContiguous };
+  // kReal: there is no simulated RAM; pages have the addresses that their runs say (PageRun::on_bus).
+  enum class Kind : u8 { kFragmented, kContiguous, kReal };
   Kind kind = Kind::kFragmented;
   u64 seed = 1;              // kFragmented: another seed, another order
   u64 base = u64{1} << 20;   // bytes, 2 MiB steps are best; where RAM begins

@@ -46,6 +46,9 @@ inline constexpr u32 kMsiFlags = 2, kMsiAddressLow = 4, kMsiAddressHigh = 8, kMs
                      kMsiMask64 = 16, kMsiPending64 = 20, kMsiSizeMask64 = 24;
 inline constexpr u16 kMsiEnable = 1 << 0, kMsiCapableMask = 7 << 1, kMsiEnabledMask = 7 << 4, kMsi64 = 1 << 7,
                      kMsiMaskable = 1 << 8;
+// Without kMsi64 there is no high half of the address, and what is behind it moves up.
+constexpr u32 msi_data(u32 flags) { return (flags & kMsi64) != 0 ? kMsiData64 : kMsiAddressHigh; }
+constexpr u32 msi_mask(u32 flags) { return msi_data(flags) + 4; }
 inline constexpr unsigned kMsiCapableShift = 1, kMsiEnabledShift = 4;
 
 // MSI-X (6.8.2).

@@ -9,7 +9,7 @@
 namespace iommufd::pci {
 namespace {
 
-u32 behind_last(const std::vector<ConfigSpace::Capability>& list, u32 first) {
+u32 behind_last(const std::vector<HardwareConfig::Capability>& list, u32 first) {
   return list.empty() ? first : (list.back().start + list.back().length + 3) & ~u32{3};
 }
 
@@ -51,19 +51,6 @@ void ConfigSpace::absorb_reset_bit(u32 offset, u32 width, u32 bit) {
   show(offset, width, value & ~bit);
 }
 
-std::optional<u32> ConfigSpace::find(u8 id) const {
-  for (const Capability& cap : capabilities_) {
-    if (cap.id == id) return cap.start;
-  }
-  return std::nullopt;
-}
-
-PowerState ConfigSpace::power() const {
-  const auto pm = find(reg::kCapPm);
-  const bool off = pm && (read(*pm + reg::kPmControl, 2) & reg::kPmState) == reg::kPmD3hot;
-  return off ? PowerState::kD3hot : PowerState::kD0;
-}
-
 void ConfigSpace::set_power(PowerState state) {
   const auto pm = find(reg::kCapPm);
   if (!pm) return;
@@ -71,9 +58,14 @@ void ConfigSpace::set_power(PowerState state) {
   show(*pm + reg::kPmControl, 2, rest | (state == PowerState::kD3hot ? reg::kPmD3hot : reg::kPmD0));
 }
 
-void ConfigSpace::set_line(Level level) {
+void ConfigSpace::show_line(Level level) {
   const u8 rest = bytes_[reg::kStatus] & static_cast<u8>(~reg::kStatusInterrupt);
   bytes_[reg::kStatus] = static_cast<u8>(rest | (level == Level::kHigh ? reg::kStatusInterrupt : 0));
+}
+
+void ConfigSpace::restore(std::span<const u8> saved) {
+  IOMMUFD_ASSERT(saved.size() == bytes_.size());
+  bytes_.assign(saved.begin(), saved.end());
 }
 
 void ConfigSpace::put(u32 offset, u32 width, u32 value, Masks masks) {
@@ -105,18 +97,6 @@ u32 ConfigSpace::link_extended(u16 id, u8 version, u32 length, u32 at) {
   put(start, 4, u32{id} | u32{version} << 16);
   extended_.push_back({id, start, length});
   return start;
-}
-
-void write_hardware(ConfigSpace& config, u32 offset, std::span<const std::byte> in) {
-  while (!in.empty()) {
-    u32 width = 4;
-    while (offset % width != 0 || in.size() < width) width /= 2;
-    u32 value = 0;
-    for (u32 i = 0; i < width; ++i) value |= std::to_integer<u32>(in[i]) << (8 * i);
-    config.write(offset, width, value);
-    offset += width;
-    in = in.subspan(width);
-  }
 }
 
 }  // namespace iommufd::pci

@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The configuration space of a function or bridge as its hardware holds it: bytes, which of their bits a write can change or
+// The configuration space of a simulated function or bridge: bytes, which of their bits a write can change or
 // clear, what they are after a reset, and where the capabilities are. What a VFIO client sees of it is VirtualConfig's matter.
 // function_config() and bridge_config() fill one. Not thread-safe: whoever has it locks around it.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "base/types.hpp"
 #include "pci/function_spec.hpp"
-#include "pci/interrupts.hpp"
+#include "pci/hardware_config.hpp"
 
 namespace iommufd::pci {
 
-enum class PowerState : u8 { kD0, kD3hot };
-
-class ConfigSpace {
+class ConfigSpace final : public HardwareConfig {
  public:
-  // A capability in one of the lists: [start, start + length).
-  struct Capability {
-    u16 id = 0;
-    u32 start = 0;
-    u32 length = 0;
-  };
   // Bits that a write changes, and bits that a written 1 clears.
   struct Masks {
     u32 writable = 0;
@@ -41,32 +32,18 @@ class ConfigSpace {
   u32 link(u8 id, u32 length, u32 at);
   u32 link_extended(u16 id, u8 version, u32 length, u32 at);
 
-  [[nodiscard]] u32 size() const { return static_cast<u32>(bytes_.size()); }
-  // `width` is 1, 2 or 4, `offset` aligned to it and inside the space.
-  [[nodiscard]] u32 read(u32 offset, u32 width) const;
-  // What a write does to hardware. A power state that does not exist is dropped.
-  void write(u32 offset, u32 width, u32 value);
-  // Changes the value of a register that the hardware itself keeps up: pending bits, for one.
-  void show(u32 offset, u32 width, u32 value);
-
-  [[nodiscard]] u16 command() const { return static_cast<u16>(read(0x04, 2)); }
-  // Start of a capability of the first list.
-  [[nodiscard]] std::optional<u32> find(u8 id) const;
-  [[nodiscard]] const std::vector<Capability>& capabilities() const { return capabilities_; }
-  [[nodiscard]] const std::vector<Capability>& extended() const { return extended_; }
-  [[nodiscard]] const std::vector<u8>& bytes() const { return bytes_; }
-
-  [[nodiscard]] PowerState power() const;
-  void set_power(PowerState state);
-
-  // The Interrupt Status bit follows the line.
-  void set_line(Level level);
-  // All registers as they are after a reset.
-  void reset() { bytes_ = initial_; }
-  // Was a function reset asked for by a write since the last call? The bits that do it read 0.
-  bool take_reset_request() { return std::exchange(reset_requested_, false); }
-  // Puts back what `saved` held (all bytes, read-only ones too). Pre: a copy of this space.
-  void restore(const ConfigSpace& saved) { bytes_ = saved.bytes_; }
+  [[nodiscard]] u32 size() const override { return static_cast<u32>(bytes_.size()); }
+  [[nodiscard]] u32 read(u32 offset, u32 width) const override;
+  // A power state that does not exist is dropped.
+  void write(u32 offset, u32 width, u32 value) override;
+  void show(u32 offset, u32 width, u32 value) override;
+  [[nodiscard]] std::vector<u8> bytes() const override { return bytes_; }
+  void restore(std::span<const u8> saved) override;
+  void set_power(PowerState state) override;
+  void show_line(Level level) override;
+  void reset() override { bytes_ = initial_; }
+  // The bits that ask for it read 0.
+  bool take_reset_request() override { return std::exchange(reset_requested_, false); }
 
  private:
   void absorb_reset_bit(u32 offset, u32 width, u32 bit);
@@ -75,13 +52,8 @@ class ConfigSpace {
   std::vector<u8> initial_;
   std::vector<u8> writable_;  // masks per byte
   std::vector<u8> clearing_;
-  std::vector<Capability> capabilities_;
-  std::vector<Capability> extended_;
   bool reset_requested_ = false;
 };
-
-// A write of any size and place to the hardware, in aligned accesses of 4, 2 and 1 bytes. Pre: inside the space.
-void write_hardware(ConfigSpace& config, u32 offset, std::span<const std::byte> in);
 
 // As it is once firmware has placed the function: BARs set, decoding on.
 ConfigSpace function_config(const FunctionSpec& spec, const Placement& placement);

@@ -47,9 +47,12 @@ class DeviceModel {
   virtual void attach_memory(u32 bar, std::span<std::byte> memory) = 0;
   virtual void detach_memory(u32 bar) = 0;
 
+  // The descriptor of the file that clients are to map for this BAR; -1: attach_memory() says what they see.
+  [[nodiscard]] virtual int bar_file(u32 /*bar*/) const { return -1; }
+
   // The driver has set up interrupts, or taken them down (SET_IRQS); not an access of the device, but a model that is polled may need
   // to know that the client has come so far.
-  virtual void interrupts_set() {}
+  virtual void interrupts_set(InterruptUse /*use*/) {}
 
   // Looks at mapped registers and at what is due. Called by the shared poller, and before each request on the device.
   virtual PollOutcome poll() = 0;

@@ -8,6 +8,7 @@
 #include "base/assert.hpp"
 #include "base/explain.hpp"
 #include "pci/config_registers.hpp"
+#include "pci/config_space.hpp"
 #include "pci/rom.hpp"
 
 namespace iommufd::pci {
@@ -22,14 +23,15 @@ u32 msi_vectors(const FunctionSpec& spec) { return spec.msi ? 1U << spec.msi->ve
 }  // namespace
 
 Function::Function(const Placement& placement, const FunctionSpec& spec, iommu::DmaPort& dma,
-                   std::function<void(std::string_view)> note, const ModelFactory& factory)
+                   std::function<void(std::string_view)> note, const ModelFactory& factory,
+                   std::unique_ptr<HardwareConfig> hardware)
     : placement_(placement),
       spec_(spec),
       dma_(dma),
       msi_masks_(msi_vectors(spec), Masked::kNo),
       msix_masks_(spec.msix ? spec.msix->vectors : 0, Masked::kYes),
-      hardware_(function_config(spec, placement)),
-      config_size_(hardware_.size()),
+      hardware_(hardware ? std::move(hardware) : std::make_unique<ConfigSpace>(function_config(spec, placement))),
+      config_size_(hardware_->size()),
       rom_image_size_(spec.rom ? pci::rom_image_size(*spec.rom) : 0) {
   {
     const MutexLock lock(mu_);
@@ -50,27 +52,27 @@ void Function::enable() {
     bool io = false;
     for (const BarSpec& bar : spec_.bars) io |= bar.kind == BarKind::kIo;
     const u16 decode = reg::kCommandMemory | (io ? reg::kCommandIo : u16{0});
-    hardware_.set_power(PowerState::kD0);
+    hardware_->set_power(PowerState::kD0);
     const u16 off = reg::kCommandMaster | reg::kCommandIntxDisable;
-    set_command(static_cast<u16>((hardware_.command() & ~off) | decode));
+    set_command(static_cast<u16>((hardware_->command() & ~off) | decode));
   }
   if (resettable()) reset();
   const MutexLock lock(mu_);
-  saved_.emplace(hardware_);
-  virtual_.emplace(hardware_, spec_);
+  saved_ = hardware_->bytes();
+  virtual_.emplace(*hardware_, spec_);
 }
 
 void Function::begin_disable() {
   const MutexLock lock(mu_);
-  set_command(static_cast<u16>(hardware_.command() & ~reg::kCommandMaster));
+  set_command(static_cast<u16>(hardware_->command() & ~reg::kCommandMaster));
 }
 
 void Function::finish_disable() {
   {
     const MutexLock lock(mu_);
-    IOMMUFD_ASSERT(saved_.has_value());
-    hardware_.restore(*saved_);
-    saved_.reset();
+    IOMMUFD_ASSERT(!saved_.empty());
+    hardware_->restore(saved_);
+    saved_.clear();
     virtual_.reset();
     follow_hardware();
   }
@@ -82,7 +84,7 @@ void Function::reset() {
   resets_.fetch_add(1, std::memory_order_acq_rel);
   {
     const MutexLock lock(mu_);
-    hardware_.set_power(PowerState::kD0);
+    hardware_->set_power(PowerState::kD0);
     follow_hardware();
   }
   model_->reset();
@@ -94,7 +96,7 @@ void Function::config_read(u32 offset, std::span<std::byte> out) {
   const MutexLock lock(mu_);
   IOMMUFD_ASSERT(virtual_.has_value());
   show_live_registers();
-  virtual_->read(hardware_, offset, out);
+  virtual_->read(*hardware_, offset, out);
 }
 
 void Function::config_write(u32 offset, std::span<const std::byte> in) {
@@ -103,12 +105,12 @@ void Function::config_write(u32 offset, std::span<const std::byte> in) {
     const MutexLock lock(mu_);
     IOMMUFD_ASSERT(virtual_.has_value());
     const Intx before = virtual_->intx();
-    const PowerState power = hardware_.power();
-    const ConfigEffects effects = virtual_->write(hardware_, offset, in);
-    if (effects.power) hardware_.set_power(*effects.power);
+    const PowerState power = hardware_->power();
+    const ConfigEffects effects = virtual_->write(*hardware_, offset, in);
+    if (effects.power) hardware_->set_power(*effects.power);
     follow_hardware();
     reset_now = effects.reset;
-    const bool woken = power == PowerState::kD3hot && hardware_.power() == PowerState::kD0;
+    const bool woken = power == PowerState::kD3hot && hardware_->power() == PowerState::kD0;
     if (woken && spec_.pm && spec_.pm->state == StateInD3::kLost) reset_now = true;
     const Intx after = virtual_->intx();
     InterruptSink* sink = sink_.load(std::memory_order_acquire);
@@ -119,19 +121,19 @@ void Function::config_write(u32 offset, std::span<const std::byte> in) {
 
 void Function::enable_msi(unsigned vectors_lg2) {
   const MutexLock lock(mu_);
-  const auto msi = hardware_.find(reg::kCapMsi);
+  const auto msi = hardware_->find(reg::kCapMsi);
   IOMMUFD_ASSERT(msi.has_value() && virtual_.has_value());
   const u32 at = *msi + reg::kMsiFlags;
-  hardware_.write(at, 2, reg::kMsiEnable | vectors_lg2 << reg::kMsiEnabledShift);
+  hardware_->write(at, 2, reg::kMsiEnable | vectors_lg2 << reg::kMsiEnabledShift);
   virtual_->set_msi(vectors_lg2);
   follow_hardware();
 }
 
 void Function::disable_msi() {
   const MutexLock lock(mu_);
-  const auto msi = hardware_.find(reg::kCapMsi);
+  const auto msi = hardware_->find(reg::kCapMsi);
   IOMMUFD_ASSERT(msi.has_value() && virtual_.has_value());
-  hardware_.write(*msi + reg::kMsiFlags, 2, 0);
+  hardware_->write(*msi + reg::kMsiFlags, 2, 0);
   virtual_->set_msi(std::nullopt);
   follow_hardware();
 }
@@ -154,27 +156,27 @@ void Function::mask_msix(u32 vector, Masked masked) {
 }
 
 void Function::set_msix_control(u16 control) {
-  const auto msix = hardware_.find(reg::kCapMsix);
+  const auto msix = hardware_->find(reg::kCapMsix);
   IOMMUFD_ASSERT(msix.has_value());
-  hardware_.write(*msix + reg::kMsixControl, 2, control);
+  hardware_->write(*msix + reg::kMsixControl, 2, control);
   follow_hardware();
 }
 
 std::vector<u8> Function::sysfs_config() {
   const MutexLock lock(mu_);
   show_live_registers();
-  return hardware_.bytes();
+  return hardware_->bytes();
 }
 
 void Function::sysfs_write_config(u32 offset, std::span<const std::byte> in) {
   bool reset_now = false;
   {
     const MutexLock lock(mu_);
-    const PowerState power = hardware_.power();
-    write_hardware(hardware_, offset, in);
-    const bool woken = power == PowerState::kD3hot && hardware_.power() == PowerState::kD0;
-    reset_now = hardware_.take_reset_request() || (woken && spec_.pm && spec_.pm->state == StateInD3::kLost);
-    if (reset_now) hardware_.reset();  // nobody has saved it, and nobody restores it
+    const PowerState power = hardware_->power();
+    write_hardware(*hardware_, offset, in);
+    const bool woken = power == PowerState::kD3hot && hardware_->power() == PowerState::kD0;
+    reset_now = hardware_->take_reset_request() || (woken && spec_.pm && spec_.pm->state == StateInD3::kLost);
+    if (reset_now) hardware_->reset();  // nobody has saved it, and nobody restores it
     follow_hardware();
   }
   if (reset_now) reset();
@@ -232,12 +234,12 @@ void Function::set_line(Level level) {
 }
 
 void Function::set_command(u16 command) {
-  hardware_.write(reg::kCommand, 2, command);
+  hardware_->write(reg::kCommand, 2, command);
   follow_hardware();
 }
 
 void Function::follow_hardware() {
-  const u16 command = hardware_.power() == PowerState::kD0 ? hardware_.command() : u16{0};
+  const u16 command = hardware_->power() == PowerState::kD0 ? hardware_->command() : u16{0};
   decoding_.store(command & (reg::kCommandIo | reg::kCommandMemory), std::memory_order_release);
   const bool master = (command & reg::kCommandMaster) != 0;
   if (bus_master_.exchange(master, std::memory_order_acq_rel) != master) dma_.set_bus_master(master);
@@ -246,19 +248,19 @@ void Function::follow_hardware() {
 
 void Function::follow_messages() {
   Messages now = Messages::kOff;
-  if (const auto msi = hardware_.find(reg::kCapMsi)) {
-    const u32 flags = hardware_.read(*msi + reg::kMsiFlags, 2);
+  if (const auto msi = hardware_->find(reg::kCapMsi)) {
+    const u32 flags = hardware_->read(*msi + reg::kMsiFlags, 2);
     const u32 granted = 1U << ((flags & reg::kMsiEnabledMask) >> reg::kMsiEnabledShift);
     msi_vectors_.store(std::min(granted, msi_masks_.size()), std::memory_order_release);
     if ((flags & reg::kMsiEnable) != 0) now = Messages::kMsi;
     if ((flags & reg::kMsiMaskable) != 0) {
-      const u32 mask = hardware_.read(*msi + reg::kMsiMask64, 4);
+      const u32 mask = hardware_->read(*msi + reg::msi_mask(flags), 4);
       for (u32 i = 0; i < msi_masks_.size(); ++i)
         if (msi_masks_.set(i, (mask >> i & 1) != 0 ? Masked::kYes : Masked::kNo)) deliver(i);
     }
   }
-  if (const auto msix = hardware_.find(reg::kCapMsix)) {
-    const u32 control = hardware_.read(*msix + reg::kMsixControl, 2);
+  if (const auto msix = hardware_->find(reg::kCapMsix)) {
+    const u32 control = hardware_->read(*msix + reg::kMsixControl, 2);
     if ((control & reg::kMsixEnable) != 0) now = Messages::kMsix;
     const bool masked = (control & reg::kMsixFunctionMask) != 0;
     const bool changed = masked != msix_masks_.all_masked();
@@ -272,9 +274,9 @@ void Function::follow_messages() {
 bool Function::decodes_memory() const { return (decoding_.load(std::memory_order_acquire) & reg::kCommandMemory) != 0; }
 
 void Function::show_live_registers() {
-  hardware_.set_line(line());
+  hardware_->show_line(line());
   if (spec_.msi && spec_.msi->mask == VectorMask::kYes)
-    hardware_.show(*hardware_.find(reg::kCapMsi) + reg::kMsiPending64, 4, static_cast<u32>(msi_masks_.pending(0)));
+    hardware_->show(*hardware_->find(reg::kCapMsi) + reg::kMsiPending64, 4, static_cast<u32>(msi_masks_.pending(0)));
 }
 
 }  // namespace iommufd::pci

@@ -21,9 +21,9 @@
 #include "base/result.hpp"
 #include "base/sync.hpp"
 #include "base/types.hpp"
-#include "pci/config_space.hpp"
 #include "pci/device_model.hpp"
 #include "pci/function_spec.hpp"
+#include "pci/hardware_config.hpp"
 #include "pci/message_masks.hpp"
 #include "pci/virtual_config.hpp"
 
@@ -32,8 +32,10 @@ namespace iommufd::pci {
 class Function final : private InterruptPort {
  public:
   // `note` gets one line per remark of the model, with the BDF in front. `dma` outlives the function.
+  // `hardware` is a config space that is there already, and agrees with `spec`; null: it is simulated.
   Function(const Placement& placement, const FunctionSpec& spec, iommu::DmaPort& dma,
-           std::function<void(std::string_view)> note, const ModelFactory& factory);
+           std::function<void(std::string_view)> note, const ModelFactory& factory,
+           std::unique_ptr<HardwareConfig> hardware = nullptr);
   ~Function();
   Function(const Function&) = delete;
   Function& operator=(const Function&) = delete;
@@ -74,7 +76,7 @@ class Function final : private InterruptPort {
   [[nodiscard]] Level line() const { return line_.load(std::memory_order_acquire); }
 
   // After SET_IRQS. No lock is held.
-  void interrupts_set() { model_->interrupts_set(); }
+  void interrupts_set(InterruptUse use) { model_->interrupts_set(use); }
 
   // How often it has been reset, on whose wish soever.
   [[nodiscard]] u64 resets() const { return resets_.load(std::memory_order_acquire); }
@@ -157,8 +159,8 @@ class Function final : private InterruptPort {
   MessageMasks msi_masks_, msix_masks_;
 
   Mutex mu_{LockRank::kPci};
-  ConfigSpace hardware_ IOMMUFD_GUARDED_BY(mu_);
-  std::optional<ConfigSpace> saved_ IOMMUFD_GUARDED_BY(mu_);      // at enable(), for finish_disable()
+  const std::unique_ptr<HardwareConfig> hardware_ IOMMUFD_PT_GUARDED_BY(mu_);
+  std::vector<u8> saved_ IOMMUFD_GUARDED_BY(mu_);                 // at enable(), for finish_disable()
   std::optional<VirtualConfig> virtual_ IOMMUFD_GUARDED_BY(mu_);  // while enabled
   const u32 config_size_;
   const u64 rom_image_size_;

@@ -35,10 +35,10 @@ bool has(const auto& ids, u16 id) { return std::ranges::find(ids, id) != ids.end
 
 }  // namespace
 
-void VirtualConfig::add_capabilities(const ConfigSpace& hw) {
+void VirtualConfig::add_capabilities(const HardwareConfig& hw) {
   u32 pointer = reg::kCapPointer;
   shadow_[pointer] = 0;
-  for (const ConfigSpace::Capability& cap : hw.capabilities()) {
+  for (const HardwareConfig::Capability& cap : hw.capabilities()) {
     if (!add_capability_rules(cap)) continue;  // hidden: nobody points at it
     std::fill_n(owner_.begin() + cap.start, cap.length, cap.start);
     rule(cap.start + 1, 1, kAll, kNone);
@@ -49,12 +49,12 @@ void VirtualConfig::add_capabilities(const ConfigSpace& hw) {
 }
 
 // The list begins at a fixed place: a hidden capability there keeps its pointer and loses its name.
-void VirtualConfig::add_extended_capabilities(const ConfigSpace& hw) {
+void VirtualConfig::add_extended_capabilities(const HardwareConfig& hw) {
   constexpr u32 kNext = u32{0xffc} << 20;
   u32 pointer = reg::kExtendedStart;
   rule(pointer, reg::kExtHeader, kAll, kNone);
   set_shadow(pointer, reg::kExtHeader, 0);
-  for (const ConfigSpace::Capability& cap : hw.extended()) {
+  for (const HardwareConfig::Capability& cap : hw.extended()) {
     if (!add_extended_rules(cap)) continue;
     std::fill_n(owner_.begin() + cap.start, cap.length, cap.start);
     if (cap.start != reg::kExtendedStart) set_shadow(pointer, 4, (shadow(pointer, 4) & ~kNext) | cap.start << 20);
@@ -64,7 +64,7 @@ void VirtualConfig::add_extended_capabilities(const ConfigSpace& hw) {
   }
 }
 
-bool VirtualConfig::add_capability_rules(const ConfigSpace::Capability& cap) {
+bool VirtualConfig::add_capability_rules(const HardwareConfig::Capability& cap) {
   if (cap.id == reg::kCapVendorSpecific) {
     rule(cap.start, 1, kNone, kNone);  // the rest is the device's own: raw
     return true;
@@ -74,20 +74,21 @@ bool VirtualConfig::add_capability_rules(const ConfigSpace::Capability& cap) {
   if (!known) return false;
   for (u32 i = 0; i < cap.length; ++i) rule(cap.start + i, 1, kNone, kNone);
   if (cap.id == reg::kCapPm) add_pm_rules(cap.start);
-  if (cap.id == reg::kCapMsi) add_msi_rules(cap.start, cap.length);
+  if (cap.id == reg::kCapMsi) add_msi_rules(cap.start);
   if (cap.id == kCapPcix) rule(cap.start + 2, 2, kNone, kAll);
   if (cap.id == reg::kCapPcie) add_pcie_rules(cap.start);
   if (cap.id == reg::kCapAf) add_af_rules(cap.start);
   return true;
 }
 
-void VirtualConfig::add_msi_rules(u32 start, u32 length) {
+void VirtualConfig::add_msi_rules(u32 start) {
   msi_ = start;
+  const u32 flags = shadow(start + reg::kMsiFlags, 2);
   rule(start + reg::kMsiFlags, 1, kAll, kAll);  // the upper byte is reserved
   rule(start + reg::kMsiAddressLow, 4, kAll, kAll);
-  rule(start + reg::kMsiAddressHigh, 4, kAll, kAll);
-  rule(start + reg::kMsiData64, 2, kAll, kAll);
-  if (length >= reg::kMsiSizeMask64) rule(start + reg::kMsiMask64, 4, kNone, kAll);
+  if ((flags & reg::kMsi64) != 0) rule(start + reg::kMsiAddressHigh, 4, kAll, kAll);
+  rule(start + reg::msi_data(flags), 2, kAll, kAll);
+  if ((flags & reg::kMsiMaskable) != 0) rule(start + reg::msi_mask(flags), 4, kNone, kAll);
 }
 
 // The state is set by the caller; wake-up events do not exist for a client.
@@ -112,7 +113,7 @@ void VirtualConfig::add_af_rules(u32 start) {
   rule(start + reg::kAfControl, 1, reg::kAfControlFlr, reg::kAfControlFlr);
 }
 
-bool VirtualConfig::add_extended_rules(const ConfigSpace::Capability& cap) {
+bool VirtualConfig::add_extended_rules(const HardwareConfig::Capability& cap) {
   if (cap.id == reg::kExtVendorSpecific || cap.id == reg::kExtDvsec) return true;  // raw
   const bool known = has(kExtendedReadOnly, cap.id) || cap.id == reg::kExtAer || cap.id == reg::kExtPowerBudget;
   if (!known) return false;

@@ -17,7 +17,7 @@ bool touches(u32 offset, u32 width, u32 start, u32 size) { return offset < start
 
 }  // namespace
 
-VirtualConfig::VirtualConfig(const ConfigSpace& hw, const FunctionSpec& spec)
+VirtualConfig::VirtualConfig(const HardwareConfig& hw, const FunctionSpec& spec)
     : bars_(spec.bars),
       rom_size_(rom_bar_size(spec)),
       shadow_(hw.bytes()),
@@ -65,7 +65,7 @@ u32 VirtualConfig::chunk(u32 offset, std::size_t left) const {
   return 1;
 }
 
-void VirtualConfig::read(const ConfigSpace& hw, u32 offset, std::span<std::byte> out) const {
+void VirtualConfig::read(const HardwareConfig& hw, u32 offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const u32 width = chunk(offset, out.size());
     const u32 value = read_one(hw, offset, width);
@@ -75,7 +75,7 @@ void VirtualConfig::read(const ConfigSpace& hw, u32 offset, std::span<std::byte>
   }
 }
 
-ConfigEffects VirtualConfig::write(ConfigSpace& hw, u32 offset, std::span<const std::byte> in) {
+ConfigEffects VirtualConfig::write(HardwareConfig& hw, u32 offset, std::span<const std::byte> in) {
   ConfigEffects effects;
   while (!in.empty()) {
     const u32 width = chunk(offset, in.size());
@@ -88,13 +88,13 @@ ConfigEffects VirtualConfig::write(ConfigSpace& hw, u32 offset, std::span<const 
   return effects;
 }
 
-u32 VirtualConfig::read_one(const ConfigSpace& hw, u32 offset, u32 width) const {
+u32 VirtualConfig::read_one(const HardwareConfig& hw, u32 offset, u32 width) const {
   u32 mask = 0;
   for (u32 i = 0; i < width; ++i) mask |= u32{virtual_[offset + i]} << (8 * i);
   return (hw.read(offset, width) & ~mask) | (shadow(offset, width) & mask);
 }
 
-void VirtualConfig::write_one(ConfigSpace& hw, u32 offset, u32 width, u32 value, ConfigEffects& effects) {
+void VirtualConfig::write_one(HardwareConfig& hw, u32 offset, u32 width, u32 value, ConfigEffects& effects) {
   u32 is_virtual = 0;
   u32 writable = 0;
   for (u32 i = 0; i < width; ++i) {
@@ -148,7 +148,7 @@ void VirtualConfig::fix_bars() {
 }
 
 // MSI is set up by SET_IRQS, not here: Enable sticks only then, and no more vectors than were set up.
-void VirtualConfig::fix_msi_flags(ConfigSpace& hw) {
+void VirtualConfig::fix_msi_flags(HardwareConfig& hw) {
   const u32 at = *msi_ + reg::kMsiFlags;
   u32 flags = shadow(at, 2);
   if (!msi_vectors_lg2_) flags &= ~u32{reg::kMsiEnable};
@@ -162,7 +162,7 @@ void VirtualConfig::fix_msi_flags(ConfigSpace& hw) {
 
 // The function reset bit starts one and reads 0. Read requests are as the client says, but no smaller than the payload that
 // the function has; the payload that the client sets is nobody's.
-void VirtualConfig::fix_pcie_control(ConfigSpace& hw, u32 before, ConfigEffects& effects) {
+void VirtualConfig::fix_pcie_control(HardwareConfig& hw, u32 before, ConfigEffects& effects) {
   const u32 at = *pcie_ + reg::kPcieDeviceControl;
   const u32 control = shadow(at, 2);
   if ((control & reg::kPcieControlFlr) != 0) {

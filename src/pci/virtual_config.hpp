@@ -14,7 +14,8 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "pci/config_space.hpp"
+#include "pci/function_spec.hpp"
+#include "pci/hardware_config.hpp"
 
 namespace iommufd::pci {
 
@@ -26,12 +27,12 @@ struct ConfigEffects {
 
 class VirtualConfig {
  public:
-  VirtualConfig(const ConfigSpace& hw, const FunctionSpec& spec);
+  VirtualConfig(const HardwareConfig& hw, const FunctionSpec& spec);
 
   // The caller has checked that [offset, offset + size) is inside the space. Accesses are split at dwords and at the
   // borders of capabilities into aligned ones of 4, 2 or 1 bytes.
-  void read(const ConfigSpace& hw, u32 offset, std::span<std::byte> out) const;
-  ConfigEffects write(ConfigSpace& hw, u32 offset, std::span<const std::byte> in);
+  void read(const HardwareConfig& hw, u32 offset, std::span<std::byte> out) const;
+  ConfigEffects write(HardwareConfig& hw, u32 offset, std::span<const std::byte> in);
 
   // The INTx Disable bit as the client sees it.
   [[nodiscard]] Intx intx() const;
@@ -41,21 +42,21 @@ class VirtualConfig {
  private:
   void rule(u32 offset, u32 width, u32 is_virtual, u32 writable);
   void add_header_rules();
-  void add_capabilities(const ConfigSpace& hw);
-  void add_extended_capabilities(const ConfigSpace& hw);
+  void add_capabilities(const HardwareConfig& hw);
+  void add_extended_capabilities(const HardwareConfig& hw);
   // False: a capability that clients must not see.
-  bool add_capability_rules(const ConfigSpace::Capability& cap);
-  bool add_extended_rules(const ConfigSpace::Capability& cap);
-  void add_msi_rules(u32 start, u32 length);
+  bool add_capability_rules(const HardwareConfig::Capability& cap);
+  bool add_extended_rules(const HardwareConfig::Capability& cap);
+  void add_msi_rules(u32 start);
   void add_pm_rules(u32 start);
   void add_pcie_rules(u32 start);
   void add_af_rules(u32 start);
   [[nodiscard]] u32 chunk(u32 offset, std::size_t left) const;
-  [[nodiscard]] u32 read_one(const ConfigSpace& hw, u32 offset, u32 width) const;
-  void write_one(ConfigSpace& hw, u32 offset, u32 width, u32 value, ConfigEffects& effects);
+  [[nodiscard]] u32 read_one(const HardwareConfig& hw, u32 offset, u32 width) const;
+  void write_one(HardwareConfig& hw, u32 offset, u32 width, u32 value, ConfigEffects& effects);
   void fix_bars();
-  void fix_msi_flags(ConfigSpace& hw);
-  void fix_pcie_control(ConfigSpace& hw, u32 before, ConfigEffects& effects);
+  void fix_msi_flags(HardwareConfig& hw);
+  void fix_pcie_control(HardwareConfig& hw, u32 before, ConfigEffects& effects);
   [[nodiscard]] u32 shadow(u32 offset, u32 width) const;
   void set_shadow(u32 offset, u32 width, u32 value);
 

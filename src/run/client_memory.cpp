@@ -10,6 +10,7 @@
 
 #include "base/rollback.hpp"
 #include "mem/file_space.hpp"
+#include "mem/real_frames.hpp"
 #include "run/find_descriptor.hpp"
 #include "run/message.hpp"
 
@@ -103,6 +104,25 @@ void report_not_held(Errno e) {
   if (e == Errno::kSrch || said.exchange(true)) return;
   message(fmt::format("--pin=real: the client's pages cannot be held ({}); DMA follows its addresses instead",
                       errno_name(e)));
+}
+
+void report_unreachable(PhysAddr frame, u64 end) {
+  message(fmt::format(
+      "a page at physical address {:#x} is out of the device's reach (dma_bits, {:#x}): use memory from a pool of huge "
+      "pages that was reserved at boot, or boot with mem=",
+      frame.raw(), end));
+}
+
+void report_no_frames(Errno e) {
+  const char* why = "";
+  switch (e) {
+    case Errno::kPerm: why = ": frame numbers are hidden, or a debugger holds the thread"; break;
+    case Errno::kFault:
+    case Errno::kOpNotSupp: why = ": it must be anonymous, in a memfd or in huge pages, and writable"; break;
+    case Errno::kNoMem: why = ": the limit of locked memory"; break;
+    default: break;
+  }
+  if (e != Errno::kSrch) message(fmt::format("memory for a real device cannot be pinned ({}){}", errno_name(e), why));
 }
 
 }  // namespace
@@ -206,6 +226,42 @@ void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end
   }
 }
 
+// Which frames they are is asked before and after they are pinned: only when both answers are the same were they these while nobody could
+// move them, nor the client map others in their place.
+Result<void> ClientMemory::hold_frames(CallScope& call, u64 start, u64 end, u64 page_size,
+                                       std::vector<mem::PageRun>& out) {
+  constexpr int kAttempts = 16;
+  const Ref<PinRing> ring = IOMMUFD_TRY(process_->pin_ring());
+  const mem::RealFrames pagemap = IOMMUFD_TRY(mem::RealFrames::open(call.tid()));
+  for (u64 at = start; at < end;) {
+    const u64 length = std::min(end - at, PinRing::kMaxLength);
+    std::vector<PhysAddr> before(length / kPageSize), frames(before.size());
+    std::shared_ptr<Held> held;
+    for (int i = 0; !held; ++i) {
+      if (i == kAttempts) return Err(Errno::kAgain);
+      const Result<void> guess = pagemap.read(UserVa{at}, before);
+      if (!guess && guess.error() != Errno::kFault) return Err(guess.error());
+      const auto slot = std::make_shared<HeldSlot>(ring, IOMMUFD_TRY(ring->pin(call, at, length)));
+      IOMMUFD_TRY(pagemap.read(UserVa{at}, frames));
+      if (guess && frames == before) held = slot;
+    }
+    for (const PhysAddr frame : frames)
+      if (frame.raw() >= frames_end_) {
+        report_unreachable(frame, frames_end_);
+        return Err(Errno::kRange);
+      }
+    hold(at, at + length, std::move(held));
+    for (std::size_t i = 0; i < frames.size();) {
+      std::size_t n = 1;
+      while (i + n < frames.size() && frames[i + n].raw() == frames[i].raw() + n * kPageSize) ++n;
+      out.push_back({.first = {}, .pages = n, .page_size = page_size, .on_bus = frames[i]});
+      i += n;
+    }
+    at += length;
+  }
+  return {};
+}
+
 std::optional<u64> ClientMemory::hold_private(CallScope& call, u64 start, u64 end) {
   const Result<Ref<PinRing>> ring = process_->pin_ring();
   if (!ring) {
@@ -231,6 +287,19 @@ Result<void> ClientMemory::populate(UserVa page, u64 count, Access access, std::
   if (call != nullptr && call->memory() != process_.get()) call = nullptr;
   const std::size_t before = out.size();
   Rollback undo{[&] { out.resize(before); }};
+  if (policy_ == PinPolicy::kFrames) {
+    if (call == nullptr) return Err(Errno::kPerm);
+    Result<void> held;
+    IOMMUFD_TRY(process_->populate_each(page, count, access, [&](const Vma& vma, u64 start, u64 end) {
+      if (held) held = hold_frames(*call, start, end, vma.page_size, out);
+    }));
+    if (!held) {
+      report_no_frames(held.error());
+      return held;
+    }
+    undo.commit();
+    return {};
+  }
   IOMMUFD_TRY(process_->populate_each(page, count, access, [&](const Vma& vma, u64 start, u64 end) {
     mem::PageRun run = ProcessMemory::run_of(*process_, vma, start, end);
     const bool file = vma.shared && vma.inode != 0;

@@ -4,7 +4,8 @@
 // until this object goes, with the last mapping that was made of it. Held are
 // * shared files whose descriptor the client has open, and as root all shared memory: through a descriptor of our own (mem::FileSpace, so a file that is cut
 //   short makes a DMA fault), and by loads and stores where seals promise that it cannot be cut short;
-// * with --pin=real, private memory: as buffers of a PinRing.
+// * with --pin=real, private memory: as buffers of a PinRing;
+// * with real devices (PinPolicy::kFrames), all memory, in the same way.
 // Memory that cannot be held is followed, as all memory is without: after the client unmaps it and uses the address again,
 // DMA reaches the new memory. --pin=real says so once when it happens.
 //
@@ -25,7 +26,8 @@ namespace iommufd::run {
 
 class ClientMemory final : public mem::AddressSpace {
  public:
-  ClientMemory(Ref<ProcessMemory> process, PinPolicy policy) : process_(std::move(process)), policy_(policy) {}
+  ClientMemory(Ref<ProcessMemory> process, const Options& options)
+      : process_(std::move(process)), policy_(options.pin), frames_end_(options.frames_end) {}
 
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
@@ -64,6 +66,8 @@ class ClientMemory final : public mem::AddressSpace {
   [[nodiscard]] bool holds_nothing() IOMMUFD_EXCLUDES(mu_);
   void hold(u64 start, u64 end, std::shared_ptr<Held> held) IOMMUFD_EXCLUDES(mu_);
   void hold_file(CallScope& call, const Vma& vma, u64 start, u64 end);
+  // A stretch of one mapping with its real frames, as runs. Errors: kPerm, kOpNotSupp, kNoMem, kFault, kRange.
+  Result<void> hold_frames(CallScope& call, u64 start, u64 end, u64 page_size, std::vector<mem::PageRun>& out);
   // The key space of what is held now; nothing when it cannot be held.
   std::optional<u64> hold_private(CallScope& call, u64 start, u64 end);
   template <class Copy>
@@ -71,6 +75,7 @@ class ClientMemory final : public mem::AddressSpace {
 
   const Ref<ProcessMemory> process_;
   const PinPolicy policy_;
+  const u64 frames_end_;
   Mutex mu_{LockRank::kLeaf};
   std::map<u64, Range> ranges_ IOMMUFD_GUARDED_BY(mu_);  // by start; they do not overlap
   u64 generation_ = 0;  // of private holds; populate() is not called in parallel for one mapping

@@ -90,6 +90,15 @@ Answer seek(OpenFile& file, u64 offset, int whence) {
   return Answer::from(to);
 }
 
+// The caller is made to map another file in place of the one that it named. Errors: those of mmap; of injection (kPerm: a debugger
+// holds it).
+Result<u64> map_other(CallScope& scope, const ioctl::File::OtherFile& other) {
+  const Notification& n = scope.notification();
+  StoppedCaller& caller = *IOMMUFD_TRY(scope.hold(other.descriptor));
+  const int fd = IOMMUFD_TRY(caller.descriptor());
+  return caller.call(SYS_mmap, {n.arg(0), n.arg(1), n.arg(2), n.arg(3), static_cast<u64>(fd), other.offset});
+}
+
 // Our rules first; the kernel then maps the memfd at that offset. What it checks itself (address, limits) stays its own.
 Answer map(ClientCall& call, OpenFile& file) {
   const Notification& n = call.scope().notification();
@@ -99,7 +108,9 @@ Answer map(ClientCall& call, OpenFile& file) {
   if (shared && (request.prot & PROT_WRITE) != 0 && !file.mode().writable()) return Answer::fail(Errno::kAcces);
   if (!file.mode().readable()) return Answer::fail(Errno::kAcces);
   const Result<void> allowed = file.file().mmap(call, request);
-  return allowed ? Answer::go_on() : Answer::fail(allowed.error());
+  if (!allowed) return Answer::fail(allowed.error());
+  const ioctl::File::OtherFile other = file.file().mapped_file(request.offset);
+  return other.descriptor < 0 ? Answer::go_on() : Answer::from(map_other(*CallScope::current(), other));
 }
 
 bool is_device(const OpenFile& file) { return file.node() == nullptr || file.node()->kind() == NodeKind::kCharDevice; }

@@ -32,8 +32,9 @@ struct MemlockPolicy {
 };
 
 // --pin: what a mapping holds. kAuto holds shared files and follows the client's virtual address elsewhere; kReal asks for
-// the pages themselves (pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had.
-enum class PinPolicy : u8 { kAuto, kReal };
+// the pages themselves (pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had. kFrames, with real
+// devices: all pages are held, and have the addresses that they really have; a mapping fails where that cannot be.
+enum class PinPolicy : u8 { kAuto, kReal, kFrames };
 
 // --hugetlb: memory in huge pages (MAP_HUGETLB, MFD_HUGETLB). kReal is the machine's own business; kEmulate makes it of ordinary
 // memory (huge_pool.hpp), of which there are so many bytes.
@@ -54,6 +55,7 @@ struct Options {
   CapsPolicy caps;
   MemlockPolicy memlock;
   PinPolicy pin = PinPolicy::kAuto;
+  u64 frames_end = ~u64{0};  // kFrames: the first address that a device does not reach
   HugetlbPolicy hugetlb;
   PathsPolicy paths = PathsPolicy::kAuto;
   Explain explain = Explain::kNo;

@@ -165,7 +165,7 @@ void DeviceFile::release() {
 Result<void> DeviceFile::attach_bars() {
   for (u32 i = 0; i < pci::kBarCount; ++i) {
     const pci::BarSpec& bar = function().spec().bars[i];
-    if (bar.mappable == pci::Mappable::kNo) continue;
+    if (bar.mappable == pci::Mappable::kNo || function().model().bar_file(i) >= 0) continue;
     bars_[i] = IOMMUFD_TRY(memory_->map(region_offset(i), bar.size));
     function().model().attach_memory(i, bars_[i].bytes());
   }

@@ -40,7 +40,7 @@ Result<void> Interrupts::set(IrqRequest request) {
     const MutexLock gate(gate_);
     IOMMUFD_TRY(change(request));
   }
-  function_.interrupts_set();
+  function_.interrupts_set(use());
   return {};
 }
 
@@ -80,6 +80,7 @@ void Interrupts::teardown() {
     case Mode::kMsix: disable_messages(); break;
     case Mode::kNone: break;
   }
+  function_.interrupts_set(pci::InterruptUse::kNone);
   Trigger dropped, dropped_error;
   const MutexLock lock(mu_);
   std::swap(dropped, request_);
@@ -332,6 +333,16 @@ void Interrupts::signal_intx_locked() {
 Interrupts::Mode Interrupts::mode() {
   const MutexLock lock(mu_);
   return mode_;
+}
+
+pci::InterruptUse Interrupts::use() {
+  switch (mode()) {
+    case Mode::kNone: return pci::InterruptUse::kNone;
+    case Mode::kIntx: return pci::InterruptUse::kIntx;
+    case Mode::kMsi:
+    case Mode::kMsix: break;
+  }
+  return pci::InterruptUse::kMessages;
 }
 
 }  // namespace iommufd::vfio

@@ -78,6 +78,7 @@ class Interrupts final : public pci::InterruptSink {
   void deliver_intx_locked() IOMMUFD_REQUIRES(mu_);
   void signal_intx_locked() IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] Mode mode() IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] pci::InterruptUse use() IOMMUFD_EXCLUDES(mu_);
   void count_change() {
     if (changes_ != nullptr) changes_->fetch_add(1, std::memory_order_release);
   }

@@ -104,6 +104,7 @@ class FakeModel final : public pci::DeviceModel {
   std::vector<Access> reads, writes;
   std::atomic<int> accesses{0};  // writes that are complete
   std::atomic<int> resets{0}, polls{0}, interrupt_changes{0};
+  pci::InterruptUse interrupt_use = pci::InterruptUse::kNone;
   std::span<std::byte> mapped;
 
   u64 bar_read(u32 bar, u64 offset, u32 size) override {
@@ -118,7 +119,10 @@ class FakeModel final : public pci::DeviceModel {
     ++accesses;
   }
   void reset() override { ++resets; }
-  void interrupts_set() override { ++interrupt_changes; }
+  void interrupts_set(pci::InterruptUse use) override {
+    interrupt_use = use;
+    ++interrupt_changes;
+  }
   void attach_memory(u32, std::span<std::byte> memory) override { mapped = memory; }
   void detach_memory(u32) override { mapped = {}; }
   pci::PollOutcome poll() override {

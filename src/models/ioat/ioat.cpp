@@ -115,7 +115,7 @@ void Ioat::detach_memory(u32 bar) {
   page_.detach();
 }
 
-void Ioat::interrupts_set() {
+void Ioat::interrupts_set(pci::InterruptUse) {
   const TurnLock turn(turn_);
   touched_ = pci::Clock::now();
   absorb();

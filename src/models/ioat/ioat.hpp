@@ -36,7 +36,7 @@ class Ioat final : public pci::DeviceModel {
   void reset() override IOMMUFD_EXCLUDES(turn_);
   void attach_memory(u32 bar, std::span<std::byte> memory) override IOMMUFD_EXCLUDES(turn_);
   void detach_memory(u32 bar) override IOMMUFD_EXCLUDES(turn_);
-  void interrupts_set() override IOMMUFD_EXCLUDES(turn_);
+  void interrupts_set(pci::InterruptUse use) override IOMMUFD_EXCLUDES(turn_);
   pci::PollOutcome poll() override IOMMUFD_EXCLUDES(turn_);
 
  private:

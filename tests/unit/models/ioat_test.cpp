@@ -213,7 +213,7 @@ TEST_P(IoatTest, suspend_and_reset_write_nothing_back) {
 TEST_P(IoatTest, halted_after_reset_until_interrupts_are_set_up_or_time_has_passed) {
   reset_channel();
   EXPECT_EQ(state(), State::kHalted);
-  device_->interrupts_set();
+  device_->interrupts_set(pci::InterruptUse::kMessages);
   EXPECT_EQ(state(), State::kSuspended);
   reset_channel();
   EXPECT_EQ(state(), State::kHalted);
@@ -301,7 +301,7 @@ TEST_P(IoatTest, what_halts_the_channel) {
     // It stays so, whatever is written but a reset.
     set<u64>(kChainAddr, kRing);
     set<u16>(kDmaCount, 5);
-    device_->interrupts_set();
+    device_->interrupts_set(pci::InterruptUse::kMessages);
     EXPECT_EQ(state(), State::kHalted);
   }
 }

@@ -63,10 +63,14 @@ class InterruptsTest : public testing::Test {
 TEST_F(InterruptsTest, the_model_hears_of_what_was_set_before_the_call_returns) {
   EXPECT_EQ(set(events(IrqIndex::kMsi, IrqAction::kTrigger, 0, event.element())), 0);
   EXPECT_EQ(sample.model->interrupt_changes, 1);
+  EXPECT_EQ(sample.model->interrupt_use, pci::InterruptUse::kMessages);
   EXPECT_NE(set(none(IrqIndex::kMsi, IrqAction::kMask, 0, 1)), 0);
   EXPECT_EQ(sample.model->interrupt_changes, 1);
   EXPECT_EQ(disable(IrqIndex::kMsi), 0);
   EXPECT_EQ(sample.model->interrupt_changes, 2);
+  EXPECT_EQ(sample.model->interrupt_use, pci::InterruptUse::kNone);
+  EXPECT_EQ(enable_intx(), 0);
+  EXPECT_EQ(sample.model->interrupt_use, pci::InterruptUse::kIntx);
 }
 
 TEST_F(InterruptsTest, info_of_each_index) {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The configuration space of a function of this machine, through its sysfs file `config`. Two things are never done, whoever writes:
+// INTx Disable is not cleared (nobody would serve the interrupt), and messages are not enabled before somebody has said where
+// they go.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "pci/hardware_config.hpp"
+
+namespace iommufd::host {
+
+class ConfigFile final : public pci::HardwareConfig {
+ public:
+  // `path` is the file. Errors: those of open and read; kInval when it does not show all of the space (we are not privileged).
+  static Result<std::unique_ptr<ConfigFile>> open(const std::string& path);
+
+  // Called before MSI (MSI-X) is enabled; false: it stays off.
+  void set_message_setup(std::function<bool()> msi, std::function<bool()> msix) {
+    set_up_msi_ = std::move(msi);
+    set_up_msix_ = std::move(msix);
+  }
+
+  [[nodiscard]] u32 size() const override { return size_; }
+  // All ones when the function does not answer.
+  [[nodiscard]] u32 read(u32 offset, u32 width) const override;
+  void write(u32 offset, u32 width, u32 value) override;
+  [[nodiscard]] std::vector<u8> bytes() const override;
+  // What a reset or a client changes in the header and in the power state; the rest keeps what it has.
+  void restore(std::span<const u8> saved) override;
+  void set_power(pci::PowerState state) override;
+
+  // The file, for who needs to reach it without us.
+  [[nodiscard]] int descriptor() const { return fd_.get(); }
+
+ private:
+  ConfigFile(Fd fd, u32 size) : fd_(std::move(fd)), size_(size) {}
+  void find_capabilities();
+  [[nodiscard]] u32 known_length(const Capability& cap) const;
+  void put(u32 offset, u32 width, u32 value);
+
+  const Fd fd_;
+  const u32 size_;
+  std::function<bool()> set_up_msi_ = [] { return false; };
+  std::function<bool()> set_up_msix_ = [] { return false; };
+};
+
+}  // namespace iommufd::host

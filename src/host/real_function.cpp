@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "host/real_function.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iomanip>
+#include <sstream>
+#include <vector>
+
+#include "base/sys.hpp"
+#include "pci/config_registers.hpp"
+
+namespace iommufd::host {
+namespace {
+
+namespace reg = pci::reg;
+using pci::FunctionSpec;
+
+// Flags in the sysfs file `resource` (struct resource of the kernel).
+constexpr u64 kResourceIo = 0x100, kResourceMemory = 0x200, kResourcePrefetch = 0x2000, kResourceMemory64 = 0x100000;
+
+std::string directory_of(const pci::Bdf& bdf) { return "/sys/bus/pci/devices/" + bdf.str(); }
+
+// "START END FLAGS" a line: six BARs, the ROM, and what bridges and SR-IOV have.
+std::vector<pci::Resource> read_resources(const std::string& directory) {
+  std::istringstream lines(sys::read_file(directory + "/resource").value_or(""));
+  std::vector<pci::Resource> out;
+  pci::Resource r;
+  while (lines >> std::setbase(0) >> r.start >> r.end >> r.flags) out.push_back(r);
+  return out;
+}
+
+pci::BarSpec bar_of(const pci::Resource& r) {
+  pci::BarSpec bar;
+  if (r.flags == 0 || r.end < r.start) return bar;
+  bar.size = r.end - r.start + 1;
+  if ((r.flags & kResourceIo) != 0) bar.kind = pci::BarKind::kIo;
+  if ((r.flags & kResourceMemory) != 0)
+    bar.kind = (r.flags & kResourceMemory64) != 0 ? pci::BarKind::kMemory64 : pci::BarKind::kMemory32;
+  if ((r.flags & kResourcePrefetch) != 0) bar.prefetch = pci::Prefetch::kYes;
+  const bool whole_pages = (r.start & kPageMask) == 0 && bar.size >= kPageSize;  // a smaller one shares its page
+  if (bar.kind != pci::BarKind::kIo && whole_pages) bar.mappable = pci::Mappable::kYes;
+  return bar;
+}
+
+void read_capabilities(FunctionSpec& spec, const ConfigFile& config) {
+  const auto start_of = [](u32 at) { return static_cast<u8>(at); };
+  if (const auto at = config.find(reg::kCapMsi)) {
+    const bool maskable = (config.read(*at + reg::kMsiFlags, 2) & reg::kMsiMaskable) != 0;
+    // One vector: the pages of ours tell vectors apart by address, and MSI has one address for all.
+    spec.msi = pci::MsiSpec{.mask = maskable ? pci::VectorMask::kYes : pci::VectorMask::kNo, .at = start_of(*at)};
+  }
+  if (const auto at = config.find(reg::kCapMsix)) {
+    constexpr u32 kBir = 7, kSizeMask = 0x7ff;
+    const u32 table = config.read(*at + reg::kMsixTable, 4), pending = config.read(*at + reg::kMsixPending, 4);
+    const pci::MsixSpec msix{.vectors = (config.read(*at + reg::kMsixControl, 2) & kSizeMask) + 1,
+                             .table_bar = table & kBir,
+                             .table_offset = table & ~kBir,
+                             .pending_bar = pending & kBir,
+                             .pending_offset = pending & ~kBir,
+                             .at = start_of(*at)};
+    const auto inside = [&](u32 bar, u64 offset, u64 size) {
+      return bar < pci::kBarCount && offset + size <= spec.bars[bar].size;
+    };
+    if (inside(msix.table_bar, msix.table_offset, msix.table_size()) &&
+        inside(msix.pending_bar, msix.pending_offset, msix.pending_size()))
+      spec.msix = msix;
+  }
+  if (const auto at = config.find(reg::kCapPm)) {
+    const bool kept = (config.read(*at + reg::kPmControl, 2) & reg::kPmNoSoftReset) != 0;
+    spec.pm = pci::PmSpec{.state = kept ? pci::StateInD3::kKept : pci::StateInD3::kLost, .at = start_of(*at)};
+  }
+  if (const auto at = config.find(reg::kCapPcie)) spec.pcie = pci::PcieSpec{.at = start_of(*at)};
+}
+
+FunctionSpec read_spec(const ConfigFile& config, std::span<const pci::Resource> resources, bool resettable) {
+  FunctionSpec spec;
+  spec.vendor = static_cast<u16>(config.read(reg::kVendor, 2));
+  spec.device = static_cast<u16>(config.read(reg::kDevice, 2));
+  spec.revision = static_cast<u8>(config.read(reg::kRevision, 1));
+  spec.class_code = config.read(reg::kRevision, 4) >> 8;
+  spec.subsystem_vendor = static_cast<u16>(config.read(reg::kSubsystemVendor, 2));
+  spec.subsystem_device = static_cast<u16>(config.read(reg::kSubsystem, 2));
+  spec.interrupt_pin = static_cast<u8>(config.read(reg::kInterruptPin, 1));
+  for (u32 i = 0; i < pci::kBarCount && i < resources.size(); ++i) spec.bars[i] = bar_of(resources[i]);
+  read_capabilities(spec, config);
+  spec.reset = resettable ? pci::ResetKind::kFunction : pci::ResetKind::kNone;
+  return spec;
+}
+
+// The bridges are the functions on the way to it: /sys/devices/pci0000:00/0000:00:1c.0/0000:03:00.0.
+pci::Placement read_placement(const pci::Bdf& bdf, const std::string& directory, const ConfigFile& config,
+                              std::span<const pci::Resource> resources) {
+  pci::Placement placement{.bdf = bdf};
+  for (u32 i = 0; i < pci::kBarCount && i < resources.size(); ++i) placement.bar_base[i] = resources[i].start;
+  if (resources.size() > pci::kBarCount) placement.rom_base = resources[pci::kBarCount].start;
+  placement.irq = static_cast<u32>(std::strtoul(sys::read_file(directory + "/irq").value_or("0").c_str(), nullptr, 10));
+  placement.multi_function = (config.read(reg::kHeaderType, 1) & reg::kHeaderMultiFunction) != 0;
+  std::istringstream parts(sys::read_link(directory).value_or(""));
+  for (std::string part; std::getline(parts, part, '/');) {
+    const auto at = pci::Bdf::parse(part);
+    if (!at || *at == bdf) continue;
+    placement.bridges.push_back(*at);
+    if (const auto bridge = ConfigFile::open(directory_of(*at) + "/config"))
+      placement.buses.push_back(static_cast<u8>((*bridge)->read(reg::kSecondaryBus, 1)));
+  }
+  return placement;
+}
+
+}  // namespace
+
+std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(const pci::Bdf& bdf) {
+  const std::string directory = directory_of(bdf);
+  const auto failed = [&](std::string_view what, Errno e) {
+    return std::unexpected(fmt::format("host,addr={}: {} ({})", bdf.str(), what, errno_name(e)));
+  };
+  Result<std::unique_ptr<ConfigFile>> config = ConfigFile::open(directory + "/config");
+  if (!config) return failed("its config space cannot be opened for writing, which takes root", config.error());
+  const std::vector<pci::Resource> resources = read_resources(directory);
+  const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
+  std::shared_ptr<RealFunction> function(new RealFunction(directory, read_spec(**config, resources, resettable),
+                                                          read_placement(bdf, directory, **config, resources)));
+  Result<Bars> bars = Bars::open(directory, function->spec_.bars);
+  if (!bars)
+    return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());
+  function->bars_ = std::move(*bars);
+  Result<std::unique_ptr<Messages>> messages = Messages::create(function->spec_, **config);
+  if (!messages) return failed("no page can be pinned for its interrupts", messages.error());
+  function->messages_ = std::move(*messages);
+  function->status_ = Fd(::open((directory + "/config").c_str(), O_RDONLY | O_CLOEXEC));
+  function->config_ = std::move(*config);
+  return function;
+}
+
+std::unique_ptr<ConfigFile> RealFunction::take_config() {
+  ConfigFile* config = config_.get();
+  config->set_message_setup(
+      [this, config] {
+        messages_->point_msi(*config);
+        return true;
+      },
+      [this] {
+        if (!spec_.msix) return false;
+        messages_->point_msix(bars_);
+        return true;
+      });
+  return std::move(config_);
+}
+
+Result<void> RealFunction::reset() const {
+  const Fd file(IOMMUFD_TRY(sys::check(::open((directory_ + "/reset").c_str(), O_WRONLY | O_CLOEXEC))));
+  return sys::write_all(file.get(), "1\n");
+}
+
+bool RealFunction::intx_pending() const {
+  u16 status = 0;
+  return ::pread(status_.get(), &status, sizeof(status), reg::kStatus) == sizeof(status) && status != 0xffff &&
+         (status & reg::kStatusInterrupt) != 0;
+}
+
+}  // namespace iommufd::host
