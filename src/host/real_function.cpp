@@ -6,12 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <iomanip>
 #include <sstream>
-#include <vector>
 
 #include "base/sys.hpp"
+#include "host/inventory.hpp"
 #include "pci/config_registers.hpp"
 
 namespace iommufd::host {
@@ -20,28 +18,18 @@ namespace {
 namespace reg = pci::reg;
 using pci::FunctionSpec;
 
-// Flags in the sysfs file `resource` (struct resource of the kernel).
-constexpr u64 kResourceIo = 0x100, kResourceMemory = 0x200, kResourcePrefetch = 0x2000, kResourceMemory64 = 0x100000;
+// Further flags in the sysfs file `resource` (struct resource of the kernel).
+constexpr u64 kPrefetch = 0x2000, kWide = 0x100000;
 
 std::string directory_of(const pci::Bdf& bdf) { return "/sys/bus/pci/devices/" + bdf.str(); }
 
-// "START END FLAGS" a line: six BARs, the ROM, and what bridges and SR-IOV have.
-std::vector<pci::Resource> read_resources(const std::string& directory) {
-  std::istringstream lines(sys::read_file(directory + "/resource").value_or(""));
-  std::vector<pci::Resource> out;
-  pci::Resource r;
-  while (lines >> std::setbase(0) >> r.start >> r.end >> r.flags) out.push_back(r);
-  return out;
-}
-
-pci::BarSpec bar_of(const pci::Resource& r) {
+pci::BarSpec bar_of(const Resource& r) {
   pci::BarSpec bar;
-  if (r.flags == 0 || r.end < r.start) return bar;
-  bar.size = r.end - r.start + 1;
-  if ((r.flags & kResourceIo) != 0) bar.kind = pci::BarKind::kIo;
-  if ((r.flags & kResourceMemory) != 0)
-    bar.kind = (r.flags & kResourceMemory64) != 0 ? pci::BarKind::kMemory64 : pci::BarKind::kMemory32;
-  if ((r.flags & kResourcePrefetch) != 0) bar.prefetch = pci::Prefetch::kYes;
+  if (!r.is_port() && !r.is_memory()) return bar;
+  bar.size = r.size;
+  bar.kind = pci::BarKind::kIo;
+  if (r.is_memory()) bar.kind = (r.flags & kWide) != 0 ? pci::BarKind::kMemory64 : pci::BarKind::kMemory32;
+  if ((r.flags & kPrefetch) != 0) bar.prefetch = pci::Prefetch::kYes;
   const bool whole_pages = (r.start & kPageMask) == 0 && bar.size >= kPageSize;  // a smaller one shares its page
   if (bar.kind != pci::BarKind::kIo && whole_pages) bar.mappable = pci::Mappable::kYes;
   return bar;
@@ -77,7 +65,7 @@ void read_capabilities(FunctionSpec& spec, const ConfigFile& config) {
   if (const auto at = config.find(reg::kCapPcie)) spec.pcie = pci::PcieSpec{.at = start_of(*at)};
 }
 
-FunctionSpec read_spec(const ConfigFile& config, std::span<const pci::Resource> resources, bool resettable) {
+FunctionSpec read_spec(const ConfigFile& config, const HostFunction& function, bool resettable) {
   FunctionSpec spec;
   spec.vendor = static_cast<u16>(config.read(reg::kVendor, 2));
   spec.device = static_cast<u16>(config.read(reg::kDevice, 2));
@@ -86,24 +74,23 @@ FunctionSpec read_spec(const ConfigFile& config, std::span<const pci::Resource> 
   spec.subsystem_vendor = static_cast<u16>(config.read(reg::kSubsystemVendor, 2));
   spec.subsystem_device = static_cast<u16>(config.read(reg::kSubsystem, 2));
   spec.interrupt_pin = static_cast<u8>(config.read(reg::kInterruptPin, 1));
-  for (u32 i = 0; i < pci::kBarCount && i < resources.size(); ++i) spec.bars[i] = bar_of(resources[i]);
+  for (u32 i = 0; i < pci::kBarCount; ++i) spec.bars[i] = bar_of(function.resources[i]);
   read_capabilities(spec, config);
   spec.reset = resettable ? pci::ResetKind::kFunction : pci::ResetKind::kNone;
   return spec;
 }
 
 // The bridges are the functions on the way to it: /sys/devices/pci0000:00/0000:00:1c.0/0000:03:00.0.
-pci::Placement read_placement(const pci::Bdf& bdf, const std::string& directory, const ConfigFile& config,
-                              std::span<const pci::Resource> resources) {
-  pci::Placement placement{.bdf = bdf};
-  for (u32 i = 0; i < pci::kBarCount && i < resources.size(); ++i) placement.bar_base[i] = resources[i].start;
-  if (resources.size() > pci::kBarCount) placement.rom_base = resources[pci::kBarCount].start;
-  placement.irq = static_cast<u32>(std::strtoul(sys::read_file(directory + "/irq").value_or("0").c_str(), nullptr, 10));
+pci::Placement read_placement(const HostFunction& function, const ConfigFile& config) {
+  pci::Placement placement{.bdf = function.bdf};
+  for (u32 i = 0; i < pci::kBarCount; ++i) placement.bar_base[i] = function.resources[i].start;
+  placement.rom_base = function.resources[HostFunction::kRom].start;
+  placement.irq = static_cast<u32>(read_number(function.folder + "/irq").value_or(0));
   placement.multi_function = (config.read(reg::kHeaderType, 1) & reg::kHeaderMultiFunction) != 0;
-  std::istringstream parts(sys::read_link(directory).value_or(""));
+  std::istringstream parts(function.folder);
   for (std::string part; std::getline(parts, part, '/');) {
     const auto at = pci::Bdf::parse(part);
-    if (!at || *at == bdf) continue;
+    if (!at || *at == function.bdf) continue;
     placement.bridges.push_back(*at);
     if (const auto bridge = ConfigFile::open(directory_of(*at) + "/config"))
       placement.buses.push_back(static_cast<u8>((*bridge)->read(reg::kSecondaryBus, 1)));
@@ -114,16 +101,17 @@ pci::Placement read_placement(const pci::Bdf& bdf, const std::string& directory,
 }  // namespace
 
 std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(const pci::Bdf& bdf) {
+  const auto found = usable(bdf);
+  if (!found) return std::unexpected(found.error());
   const std::string directory = directory_of(bdf);
   const auto failed = [&](std::string_view what, Errno e) {
-    return std::unexpected(fmt::format("host,addr={}: {} ({})", bdf.str(), what, errno_name(e)));
+    return std::unexpected(fmt::format("{}: {} ({})", bdf.str(), what, errno_name(e)));
   };
   Result<std::unique_ptr<ConfigFile>> config = ConfigFile::open(directory + "/config");
-  if (!config) return failed("its config space cannot be opened for writing, which takes root", config.error());
-  const std::vector<pci::Resource> resources = read_resources(directory);
+  if (!config) return failed("its config space cannot be opened for writing", config.error());
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
-  std::shared_ptr<RealFunction> function(new RealFunction(directory, read_spec(**config, resources, resettable),
-                                                          read_placement(bdf, directory, **config, resources)));
+  std::shared_ptr<RealFunction> function(
+      new RealFunction(directory, read_spec(**config, *found, resettable), read_placement(*found, **config)));
   Result<Bars> bars = Bars::open(directory, function->spec_.bars);
   if (!bars)
     return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());

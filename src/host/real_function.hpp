@@ -17,7 +17,7 @@ namespace iommufd::host {
 
 class RealFunction {
  public:
-  // The error is a sentence for the user. Pre: the function may be taken (usable(), inventory.hpp).
+  // The error is a sentence for the user: why it may not be taken (usable(), inventory.hpp), or what failed.
   static std::expected<std::shared_ptr<RealFunction>, std::string> open(const pci::Bdf& bdf);
 
   [[nodiscard]] const pci::FunctionSpec& spec() const { return spec_; }
