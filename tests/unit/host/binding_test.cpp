@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "host/claim.hpp"
 #include "host/guardian.hpp"
 #include "host/record.hpp"
 #include "tests/unit/host/fake_machine.hpp"
@@ -170,8 +171,26 @@ TEST_F(HostBinding, behind_an_iommu_only_for_a_driver_that_is_named) {
 }
 
 TEST_F(HostBinding, nothing_changes_when_it_could_not_be_remembered) {
-  machine_.write("run/iommufd-user", "a file where the directory should be");
+  machine_.write("run/iommufd-user/0000:00:04.0/file", "a directory where the record should be");
   EXPECT_THAT(bind().error(), HasSubstr("nothing was changed"));
+  EXPECT_THAT(written_, IsEmpty());
+}
+
+TEST_F(HostBinding, not_while_somebody_uses_it) {
+  {
+    const auto used = claim(kDisk, machine_.roots());
+    ASSERT_TRUE(used);
+    EXPECT_THAT(bind().error(), HasSubstr("0000:00:04.0 is in use by another iommufd-user"));
+    EXPECT_TRUE(claim({.device = 5}, machine_.roots()));
+  }
+  ASSERT_TRUE(bind());
+  const auto used = claim(kDisk, machine_.roots());
+  EXPECT_THAT(unbind().error(), HasSubstr("in use by another iommufd-user"));
+}
+
+TEST_F(HostBinding, not_where_nobody_can_be_kept_out) {
+  machine_.write("run/iommufd-user", "a file where the directory should be");
+  EXPECT_THAT(bind().error(), HasSubstr("0000:00:04.0.lock cannot be opened: ENOTDIR"));
   EXPECT_THAT(written_, IsEmpty());
 }
 
