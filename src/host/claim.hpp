@@ -12,7 +12,8 @@
 
 namespace iommufd::host {
 
-// The claim lasts as long as the descriptor, in this process and in those forked from it. The error is a sentence for the user.
+// The claim lasts as long as the descriptor, in this process and in those forked from it. Waits up to two seconds for a user that is
+// about to end. The error is a sentence for the user.
 std::expected<Fd, std::string> claim(pci::Bdf bdf, const Roots& roots = {});
 
 }  // namespace iommufd::host

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -186,6 +187,17 @@ TEST_F(HostBinding, not_while_somebody_uses_it) {
   ASSERT_TRUE(bind());
   const auto used = claim(kDisk, machine_.roots());
   EXPECT_THAT(unbind().error(), HasSubstr("in use by another iommufd-user"));
+}
+
+TEST_F(HostBinding, waits_for_a_user_that_is_about_to_end) {
+  auto used = claim(kDisk, machine_.roots());
+  ASSERT_TRUE(used);
+  std::thread end([&used] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    used->reset();
+  });
+  EXPECT_TRUE(bind());
+  end.join();
 }
 
 TEST_F(HostBinding, not_where_nobody_can_be_kept_out) {
