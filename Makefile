@@ -1,9 +1,11 @@
 # A thin front over the CMake presets (CMakePresets.json). `make help` lists what there is.
-.PHONY: build run test test-qemu e2e conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
+.PHONY: build run test test-qemu e2e nvme-torture nvme-kills conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
 .DEFAULT_GOAL := build
 
 R := build/release
 FUZZ_SECONDS ?= 30
+TORTURE_SECONDS ?= 60
+KILL_ROUNDS ?= 1000
 # GCC 12's thread sanitizer does not know every address layout; without randomisation it does.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -32,6 +34,14 @@ test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's 
 e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
 	cmake --build --preset release --target product e2e_irq_counts
 	ctest --preset e2e
+
+nvme-torture: deps-build+test $R/build.ninja ## random use of -d nvme, right and wrong, for TORTURE_SECONDS (60) in each of its modes
+	cmake --build --preset release --target iommufd-user nvme_torture
+	TORTURE_SECONDS=$(TORTURE_SECONDS) ctest --preset release -R '^torture_nvme' -V -j1
+
+nvme-kills: deps-build+test $R/build.ninja ## KILL_ROUNDS (1000) kills of a writing client, its server and its front: nothing is lost
+	cmake --build --preset release --target iommufd-user kill_client nvme_kills
+	KILL_ROUNDS=$(KILL_ROUNDS) ctest --preset release -R '^kill_nvme' -V
 
 conformance: deps-build+conformance $R/build.ninja ## Linux's own iommufd selftests, unedited, under `run --selftest`
 	cmake --build --preset release

@@ -7,7 +7,11 @@
 //   qd32       per command
 //   1m         per MiB
 // Beside them what the same bytes and messages cost without a device, bare/...: a memcpy, process_vm_readv from another
-// process, and a cache line's way to another processor and back. Prints ROW lines (see tools/bench).
+// process, and a cache line's way to another processor and back. And as a yardstick a program that nobody wrote for this, `qemu-img bench`,
+// which reads 4 KiB here and there, qemu_img/SOURCE/qd1 and qemu_img/SOURCE/qd32 (per command in both):
+//   file_threads, file_io_uring   of a raw file in the page cache, without us: preadv by QEMU's threads, or its io_uring
+//   nvme                          of the same controller under `run`, by QEMU's own driver
+// Prints ROW lines (see tools/bench).
 //
 //   transport_nvme_bench [--quick]      IOMMUFD_BUILD_DIR: the build tree (default: the directory above this program's)
 #include <sys/mman.h>
@@ -19,6 +23,7 @@
 #include <csignal>
 #include <cstring>
 #include <random>
+#include <string_view>
 #include <thread>
 
 #include "bench/transport_runs.hpp"
@@ -31,6 +36,7 @@ constexpr std::size_t k4K = 4096, k1M = 1 << 20, kDisk = 64 << 20;
 
 struct Setup {
   std::string product, driver;
+  std::string qemu_img = {};  // empty: it is not there
   int rounds = 5;
   int calls = 20000;
   std::string seconds = "0.5";
@@ -124,7 +130,7 @@ void reads(const Setup& setup, const std::string& device, bool is_private) {
     return drive(setup, iommu, options);
   };
   const Figures one = with({"--depth=1"});
-  row(name + "qd1", one.at("median") / 1000, "us", "max=15");
+  row(name + "qd1", one.at("median") / 1000, "us", "vs=bare/cache_line_round_trip max=15");
   row(name + "qd1_p99", one.at("p99") / 1000, "us");
   row(name + "qd1_irq", with({"--depth=1", "--irq"}).at("median") / 1000, "us");
   row(name + "qd32", with({"--depth=32"}).at("per_command"), "ns",
@@ -132,6 +138,67 @@ void reads(const Setup& setup, const std::string& device, bool is_private) {
   row(name + "1m", 2 * with({"--depth=2", "--size=524288"}).at("per_command") / 1000, "us",
       is_private ? "vs=bare/memcpy_1m" : "vs=bare/memcpy_1m max_ratio=2");
 }
+
+// ns per command that `qemu-img bench` says; it counts from its first request to its last.
+double qemu_bench(const Setup& setup, int depth, const std::vector<std::string>& options, const std::string& disk,
+                  const std::vector<std::string>& under) {
+  const int calls = depth == 1 ? setup.calls : 4 * setup.calls;
+  constexpr const char* kStep = "1052672";  // 1 MiB and a page: neither neighbours nor the same again
+  Command command{
+      setup.qemu_img,       "bench", "-f", "raw", "-U", "-s", "4096", "-S", kStep, "-c", std::to_string(calls), "-d",
+      std::to_string(depth)};
+  command.insert(command.end(), options.begin(), options.end());
+  command.push_back(disk);
+  const std::string said = run(under.empty() ? command : under_run(setup.product, under, command), Output::kRead);
+  constexpr std::string_view kBefore = "completed in ";
+  const std::size_t at = said.find(kBefore);
+  if (at == std::string::npos) bare::fail("qemu-img bench");
+  return std::stod(said.substr(at + kBefore.size())) * 1e9 / calls;
+}
+
+void yardstick(const Setup& setup, const std::string& file) {
+  if (setup.qemu_img.empty()) return;
+  const auto rows = [&](const std::string& source, const auto&... how) {
+    const bool ours = source == "nvme";
+    row("qemu_img/" + source + "/qd1", qemu_bench(setup, 1, how...) / 1000, "us",
+        ours ? "vs=qemu_img/file_io_uring/qd1" : "");
+    row("qemu_img/" + source + "/qd32", qemu_bench(setup, 32, how...), "ns",
+        ours ? "vs=qemu_img/file_io_uring/qd32" : "vs=bare/memcpy_4k");
+  };
+  const std::vector<std::string> nothing;
+  rows("file_threads", std::vector<std::string>{"-i", "threads"}, file, nothing);
+  rows("file_io_uring", std::vector<std::string>{"-i", "io_uring"}, file, nothing);
+  rows("nvme", nothing, std::string("nvme://0000:01:00.0/1"),
+       std::vector<std::string>{"-d", "nvme,iommu=amd,size=64M"});
+}
+
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream directories(path != nullptr ? path : "");
+  for (std::string directory; std::getline(directories, directory, ':');)
+    if (::access((directory + "/" + name).c_str(), X_OK) == 0) return directory + "/" + name;
+  return {};
+}
+
+// A disk of its own in a file, whose pages have been written and so are in the cache.
+class DiskFile {
+ public:
+  DiskFile() {
+    const int fd = ::mkstemp(path_.data());
+    if (fd < 0) bare::fail("mkstemp");
+    const std::vector<char> block(k1M, 1);
+    for (std::size_t done = 0; done < kDisk; done += block.size())
+      if (::write(fd, block.data(), block.size()) != static_cast<ssize_t>(block.size())) bare::fail("write");
+    ::close(fd);
+  }
+  ~DiskFile() { ::unlink(path_.c_str()); }
+  DiskFile(const DiskFile&) = delete;
+  DiskFile& operator=(const DiskFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = std::filesystem::temp_directory_path() / "nvme_bench_XXXXXX";
+};
 
 }  // namespace
 
@@ -143,11 +210,16 @@ int main(int argc, char** argv) {
     setup.calls = 5000;
     setup.seconds = "0.1";
   }
+  setup.qemu_img = find_program("qemu-img");
+  if (setup.qemu_img.empty())
+    std::fprintf(stderr, "bench: no rows qemu_img/...: qemu-img is not installed (tools/install-deps bench)\n");
+  const DiskFile disk;
   for (int round = 0; round < setup.rounds; ++round) {
     copies(setup);
     cache_line(setup);
     for (const char* device : {"iommu", "noiommu"})
       for (const bool is_private : {false, true}) reads(setup, device, is_private);
+    yardstick(setup, disk.path());
   }
   return 0;
 }

@@ -27,6 +27,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,16 +70,77 @@ inline double now_ns() {
 
 // ---- the device file ----------------------------------------------------------------------------------------------
 
+// BAR 0: stores and loads, or pwrite and pread where it cannot be mapped.
+class Bar {
+ public:
+  Bar() = default;
+  Bar(int fd, const vfio_region_info& region);
+  u32 read4(u64 offset) const { return access<u32>(offset); }
+  void write4(u64 offset, u32 value) const { access(offset, &value); }
+  void write8(u64 offset, u64 value) const { access(offset, &value); }
+  u64 doorbell(unsigned queue) const { return 0x1000 + queue * (8u << (read4(4) & 0xf)); }  // CAP.DSTRD
+  // Sets or clears CC.EN, with entries of 64 and 16 bytes and pages of 4096, and waits for CSTS.RDY.
+  void enable(bool on) const;
+  void unmap() {
+    if (map_ != nullptr) ::munmap(map_, size_);
+  }
+
+ private:
+  // Stores `*value`, or loads.
+  template <typename Word>
+  Word access(u64 offset, const Word* value = nullptr) const {
+    if (map_ == nullptr) return call(offset, value);
+    const std::atomic_ref word(*reinterpret_cast<Word*>(map_ + offset));
+    if (value == nullptr) return word.load(std::memory_order_acquire);
+    word.store(*value, std::memory_order_release);  // behind the entries that a doorbell tells of
+    return *value;
+  }
+  template <typename Word>
+  Word call(u64 offset, const Word* value) const {
+    Word word = 0;
+    const auto at = static_cast<off_t>(offset_ + offset);
+    const auto moved = value != nullptr ? ::pwrite(fd_, value, sizeof word, at) : ::pread(fd_, &word, sizeof word, at);
+    if (moved != sizeof word) fail("BAR 0 cannot be reached: %s", std::strerror(errno));
+    return word;
+  }
+  int fd_ = -1;
+  u64 offset_ = 0, size_ = 0;
+  u8* map_ = nullptr;
+};
+
+inline Bar::Bar(int fd, const vfio_region_info& region) : fd_(fd), offset_(region.offset), size_(region.size) {
+  if ((region.flags & VFIO_REGION_INFO_FLAG_MMAP) == 0) return;
+  void* p = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset_));
+  if (p == MAP_FAILED) fail("BAR 0 cannot be mapped: %s", std::strerror(errno));
+  map_ = static_cast<u8*>(p);
+}
+
+inline void Bar::enable(bool on) const {
+  write4(0x14, on ? 0x00460001 : 0);  // CC
+  const auto end = std::chrono::steady_clock::now() + kTimeout;
+  while ((read4(0x1c) & 1) != u32{on})  // CSTS.RDY
+    if (std::chrono::steady_clock::now() > end) fail("the controller does not become %s", on ? "ready" : "idle");
+}
+
 struct Device {
   explicit Device(const std::string& bdf);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
   vfio_region_info region(u32 index) const;
   void interrupts(std::span<const int> events) const;  // one eventfd per MSI-X vector, from 0
 
   int iommufd = -1, fd = -1;
   u32 ioas = 0;
   bool noiommu = false;
-  volatile u8* bar = nullptr;
+  Bar bar;
 };
+
+inline Device::~Device() {
+  bar.unmap();
+  ::close(fd);
+  ::close(iommufd);
+}
 
 inline Device::Device(const std::string& bdf) {
   std::error_code error;
@@ -105,10 +167,7 @@ inline Device::Device(const std::string& bdf) {
   const u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
   const auto at = static_cast<off_t>(region(VFIO_PCI_CONFIG_REGION_INDEX).offset + PCI_COMMAND);
   if (::pwrite(fd, &command, 2, at) != 2) fail("the command register cannot be written");
-  const vfio_region_info info = region(VFIO_PCI_BAR0_REGION_INDEX);
-  void* p = ::mmap(nullptr, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(info.offset));
-  if (p == MAP_FAILED) fail("BAR 0 cannot be mapped: %s", std::strerror(errno));
-  bar = static_cast<volatile u8*>(p);
+  bar = Bar(fd, region(VFIO_PCI_BAR0_REGION_INDEX));
 }
 
 inline vfio_region_info Device::region(u32 index) const {
@@ -134,52 +193,75 @@ inline void Device::interrupts(std::span<const int> events) const {
 
 class Memory {
  public:
-  Memory(const Device& device, Sharing sharing);
+  Memory(const Device& device, Sharing sharing, u64 iova = kIova, u64 size = kMemory);
+  ~Memory() { ::munmap(base_, size_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
   // Whole pages, handed out once.
   u8* take(u64 size) {
     u8* p = base_ + used_;
     used_ += (size + kPage - 1) / kPage * kPage;
-    if (used_ > kMemory) fail("commands of this size and number need more than %llu bytes", ull{kMemory});
+    if (used_ > size_) fail("commands of this size and number need more than %llu bytes", ull{size_});
     return p;
   }
   u64 address(const volatile void* p) const {
     const auto offset = static_cast<u64>(static_cast<const volatile u8*>(p) - base_);
     return pages_[offset / kPage] + offset % kPage;
   }
+  std::span<u8> bytes() const { return {base_, size_}; }
+  // What the constructor does for the device, and the opposite. Pre: it is unmapped (mapped).
+  void map(const Device& device);
+  void unmap(const Device& device) const;
 
  private:
+  const u64 iova_, size_;
   u8* base_ = nullptr;
   u64 used_ = 0;
   std::vector<u64> pages_;  // the device's address of each page
 };
 
-inline Memory::Memory(const Device& device, Sharing sharing) {
+inline Memory::Memory(const Device& device, Sharing sharing, u64 iova, u64 size) : iova_(iova), size_(size) {
   const bool is_private = sharing == Sharing::kPrivate;
   const int file = is_private ? -1 : need(::memfd_create("nvme", MFD_CLOEXEC), "memfd_create");
-  if (!is_private) need(::ftruncate(file, kMemory), "ftruncate");
+  if (!is_private) need(::ftruncate(file, static_cast<off_t>(size_)), "ftruncate");
   void* p =
-      ::mmap(nullptr, kMemory, PROT_READ | PROT_WRITE, is_private ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, file, 0);
+      ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, is_private ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, file, 0);
   if (p == MAP_FAILED) fail("mmap: %s", std::strerror(errno));
+  if (file >= 0) ::close(file);
   base_ = static_cast<u8*>(p);
-  std::memset(base_, 0, kMemory);
+  std::memset(base_, 0, size_);
+  map(device);
+}
+
+inline void Memory::map(const Device& device) {
   iommu_ioas_map map{};
   map.size = sizeof map;
   map.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
   map.ioas_id = device.ioas;
   map.user_va = reinterpret_cast<std::uintptr_t>(base_);
-  map.length = kMemory;
-  map.iova = kIova;
+  map.length = size_;
+  map.iova = iova_;
   need(::ioctl(device.iommufd, IOMMU_IOAS_MAP, &map), "IOMMU_IOAS_MAP (the limit is ulimit -l)");
-  while (pages_.size() * kPage < kMemory) {
+  pages_.clear();
+  while (pages_.size() * kPage < size_) {
     const u64 done = pages_.size() * kPage;
     iommu_ioas_noiommu_get_pa run{};  // behind an IOMMU: everything, at its IOVA
     run.size = sizeof run;
     run.ioas_id = device.ioas;
-    run.iova = run.out_phys = kIova + done;
-    run.length = kMemory - done;
+    run.iova = run.out_phys = iova_ + done;
+    run.length = size_ - done;
     if (device.noiommu) need(::ioctl(device.iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &run), "IOMMU_IOAS_NOIOMMU_GET_PA");
     for (u64 i = 0; i < run.length / kPage; ++i) pages_.push_back(run.out_phys + i * kPage);
   }
+}
+
+inline void Memory::unmap(const Device& device) const {
+  iommu_ioas_unmap unmap{};
+  unmap.size = sizeof unmap;
+  unmap.ioas_id = device.ioas;
+  unmap.iova = iova_;
+  unmap.length = size_;
+  need(::ioctl(device.iommufd, IOMMU_IOAS_UNMAP, &unmap), "IOMMU_IOAS_UNMAP");
 }
 
 // ---- queues -----------------------------------------------------------------------------------------------------------
@@ -199,17 +281,19 @@ static_assert(sizeof(Sqe) == 64 && sizeof(Cqe) == 16);
 
 class Queue {
  public:
-  Queue(Memory& memory, volatile u8* doorbells, int event)
+  Queue(Memory& memory, const Bar& bar, unsigned number, int event, u16 size = kEntries)
       : sq(reinterpret_cast<Sqe*>(memory.take(kPage))),
         cq(reinterpret_cast<Cqe*>(memory.take(kPage))),
-        doorbells_(doorbells),
+        entries(size),
+        bar_(bar),
+        doorbells_(bar.doorbell(number)),
         event_(event) {}
 
   void put(const Sqe& command) {
     sq[tail_] = command;
-    tail_ = static_cast<u16>((tail_ + 1) % kEntries);
+    tail_ = static_cast<u16>((tail_ + 1) % entries);
   }
-  void ring() { doorbell(0, tail_); }
+  void ring() { bar_.write4(doorbells_, tail_); }
   // Hands every completion that is there to `seen` and returns their number.
   template <typename Seen>
   unsigned drain(Seen seen) {
@@ -218,10 +302,10 @@ class Queue {
       const u16 status = std::atomic_ref(cq[head_].status).load(std::memory_order_acquire);
       if ((status & 1) != phase_) break;
       seen(cq[head_]);
-      head_ = static_cast<u16>((head_ + 1) % kEntries);
+      head_ = static_cast<u16>((head_ + 1) % entries);
       if (head_ == 0) phase_ ^= 1;
     }
-    if (num != 0) doorbell(1, head_);
+    if (num != 0) bar_.write4(doorbells_ + 4, head_);
     return num;
   }
   // The same, until there is at least one.
@@ -243,26 +327,44 @@ class Queue {
 
   Sqe* const sq;
   Cqe* const cq;
+  const u16 entries;  // of each ring; at most kEntries
 
  private:
-  void doorbell(unsigned which, u16 value) {
-    std::atomic_thread_fence(std::memory_order_release);
-    *reinterpret_cast<volatile u32*>(doorbells_ + 4 * which) = value;
-  }
   void sleep() const {
     pollfd p{.fd = event_, .events = POLLIN, .revents = 0};
     u64 count = 0;
     if (::poll(&p, 1, 10000) != 1 || ::read(event_, &count, sizeof count) != sizeof count) fail("no interrupt comes");
   }
 
-  volatile u8* doorbells_;
+  const Bar& bar_;
+  const u64 doorbells_;
   int event_;
   u16 tail_ = 0, head_ = 0, phase_ = 1;
 };
 
 // ---- the controller ---------------------------------------------------------------------------------------------------
 
+// Disables the controller, and enables it with these admin queues.
+inline void start(const Bar& bar, const Memory& memory, const Queue& admin) {
+  bar.enable(false);
+  const u32 last = admin.entries - 1u;
+  bar.write4(0x24, last | last << 16);         // AQA
+  bar.write8(0x28, memory.address(admin.sq));  // ASQ
+  bar.write8(0x30, memory.address(admin.cq));  // ACQ
+  bar.enable(true);
+}
+
 enum Opcode : u8 { kCreateSq = 1, kCreateCq = 5, kIdentify = 6, kFlush = 0, kWrite = 1, kRead = 2 };
+
+// The commands that make the pair `number` of I/O queues, with an interrupt or without.
+inline std::array<Sqe, 2> creation(const Memory& memory, const Queue& pair, u16 number, std::optional<u16> vector) {
+  const u32 id_and_size = number | (pair.entries - 1u) << 16, contiguous = 1;
+  const u32 interrupt = vector ? 2 | u32{*vector} << 16 : 0;
+  return {Sqe{.opcode = kCreateCq, .prp1 = memory.address(pair.cq), .cdw10 = {id_and_size, contiguous | interrupt}},
+          Sqe{.opcode = kCreateSq,
+              .prp1 = memory.address(pair.sq),
+              .cdw10 = {id_and_size, contiguous | u32{number} << 16}}};
+}
 
 // One command's worth of data: the pages and, for more than two, the list of them.
 struct Buffer {
@@ -277,19 +379,11 @@ class Controller {
   // `size` bytes from `offset` of namespace 1 on.
   Sqe transfer(Opcode opcode, u64 offset, const Buffer& buffer, u64 size) const;
   const u8* identify(u32 what, u32 nsid);
+  u16 admin(const Sqe& command) { return admin_.run(command); }  // its status
 
   Memory memory;
 
  private:
-  u32 read4(unsigned offset) const { return *reinterpret_cast<volatile u32*>(bar_ + offset); }
-  void write4(unsigned offset, u32 value) { *reinterpret_cast<volatile u32*>(bar_ + offset) = value; }
-  void write8(unsigned offset, u64 value) { *reinterpret_cast<volatile u64*>(bar_ + offset) = value; }
-  volatile u8* doorbells(unsigned queue) const {
-    return bar_ + 0x1000 + queue * (8u << (read4(4) & 0xf));
-  }  // CAP.DSTRD
-  void enable(bool on);
-
-  volatile u8* bar_;
   int event_;  // of the I/O queue: vector 1
   Queue admin_;
   u8* page_;
@@ -308,16 +402,11 @@ inline int interrupt_of_vector_1(const Device& device, Completion completion) {
 
 inline Controller::Controller(const Device& device, Sharing sharing, Completion completion)
     : memory(device, sharing),
-      bar_(device.bar),
       event_(interrupt_of_vector_1(device, completion)),
-      admin_(memory, doorbells(0), -1),
+      admin_(memory, device.bar, 0, -1),
       page_(memory.take(kPage)),
-      io(memory, doorbells(1), event_) {
-  enable(false);
-  write4(0x24, (kEntries - 1) | (kEntries - 1) << 16);  // AQA
-  write8(0x28, memory.address(admin_.sq));              // ASQ
-  write8(0x30, memory.address(admin_.cq));              // ACQ
-  enable(true);
+      io(memory, device.bar, 1, event_) {
+  start(device.bar, memory, admin_);
 
   const u8* controller = identify(1, 0);
   if (controller[77] != 0) max_transfer = std::min(max_transfer, kPage << controller[77]);  // MDTS
@@ -329,18 +418,8 @@ inline Controller::Controller(const Device& device, Sharing sharing, Completion 
   size *= block;
   if (size == 0) fail("there is no namespace 1");
 
-  const u32 id_and_size = 1 | (kEntries - 1) << 16, contiguous = 1;
-  const u32 vector = event_ >= 0 ? 2 | 1 << 16 : 0;
-  const Sqe cq{.opcode = kCreateCq, .prp1 = memory.address(io.cq), .cdw10 = {id_and_size, contiguous | vector}};
-  const Sqe sq{.opcode = kCreateSq, .prp1 = memory.address(io.sq), .cdw10 = {id_and_size, contiguous | 1 << 16}};
-  if (admin_.run(cq) != 0 || admin_.run(sq) != 0) fail("the I/O queues cannot be made");
-}
-
-inline void Controller::enable(bool on) {
-  write4(0x14, on ? 0x00460001 : 0);  // CC: entries of 64 and 16 bytes, pages of 4096
-  const auto end = std::chrono::steady_clock::now() + kTimeout;
-  while ((read4(0x1c) & 1) != u32{on})  // CSTS.RDY
-    if (std::chrono::steady_clock::now() > end) fail("the controller does not become %s", on ? "ready" : "idle");
+  for (const Sqe& create : creation(memory, io, 1, event_ >= 0 ? std::optional<u16>(1) : std::nullopt))
+    if (admin_.run(create) != 0) fail("the I/O queues cannot be made");
 }
 
 inline const u8* Controller::identify(u32 what, u32 nsid) {

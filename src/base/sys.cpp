@@ -19,7 +19,7 @@ Result<Fd> make_sealed_memfd(const char* name, u64 size) {
 
 Result<Mapping> Mapping::map(int fd, u64 offset, u64 size, Access access) {
   const int prot = (allows(access, Access::kRead) ? PROT_READ : 0) | (allows(access, Access::kWrite) ? PROT_WRITE : 0);
-  void* p = ::mmap(nullptr, size, prot, MAP_SHARED, fd, static_cast<off_t>(offset));
+  void* p = ::mmap(nullptr, size, prot, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
   if (p == MAP_FAILED) return Err(last_errno());
   Mapping m;
   m.bytes_ = {static_cast<std::byte*>(p), size};

@@ -33,7 +33,7 @@ Result<void> ok(T x) {
 // A sealed (SHRINK, GROW, SEAL) memfd of `size` bytes: nobody can truncate it under a mapping of ours.
 Result<Fd> make_sealed_memfd(const char* name, u64 size);
 
-// Shared memory mapped from a descriptor; unmapped at the end of its life.
+// Shared memory mapped from a descriptor, for which nothing is set aside (huge pages would be); unmapped at the end of its life.
 class Mapping {
  public:
   Mapping() = default;

@@ -86,6 +86,7 @@ struct IovaRange {
 };
 
 constexpr u64 align_down(u64 v, u64 a) { return v & ~(a - 1); }
+constexpr u64 align_up(u64 v, u64 a) { return align_down(v + a - 1, a); }
 constexpr bool is_aligned(u64 v, u64 a) { return (v & (a - 1)) == 0; }
 // Bits above `bits` become copies of the highest one below. Pre: 0 < bits <= 64.
 constexpr u64 sign_extend(u64 v, unsigned bits) {

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/assert.hpp"
 #include "iommu/instance.hpp"
+#include "mem/guarded_copy.hpp"
 
 namespace iommufd::iommu {
 
@@ -85,8 +85,8 @@ class DevicePort::Walker {
   PhysAddr pa_;
 };
 
-// The copies of one transaction. Memory that is ours to touch is copied at once; for other memory calls are gathered, as long as
-// they concern one address space.
+// The copies of one transaction. What follows each other on the bus, in memory and in the device moves at once. Memory that is ours to
+// touch is copied; for other memory calls are gathered, as long as they concern one address space.
 template <class Byte>
 class DevicePort::Copies {
  public:
@@ -94,25 +94,13 @@ class DevicePort::Copies {
 
   // `part` lies in the page at `at`, which is at bus address `addr`. Errors: kFault, reported, of this or an earlier part.
   Result<void> add(u64 addr, const mem::PhysicalMemory::Location& at, std::span<Byte> part) {
-    if (at.direct != nullptr) {
-      if constexpr (std::is_const_v<Byte>) {
-        std::memcpy(at.direct, part.data(), part.size());
-      } else {
-        std::memcpy(part.data(), at.direct, part.size());
-      }
-      return {};
-    }
-    if (count_ != 0 && at.space == space_ && waiting_[count_ - 1].continues_with(at.va, part)) {
-      waiting_[count_ - 1].size += part.size();
-      return {};
-    }
-    if (count_ == kMost || (count_ != 0 && at.space != space_)) IOMMUFD_TRY(finish());
-    space_ = at.space;
-    waiting_[count_++] = {addr, at.va.raw(), part.data(), part.size()};
-    return {};
+    return at.direct != nullptr ? add_direct(addr, at.direct, part) : add_far(addr, at, part);
   }
 
-  Result<void> finish() { return count_ == 0 ? Result<void>() : move_all(); }
+  Result<void> finish() {
+    if (count_ != 0) return move_far();
+    return run_.size == 0 ? Result<void>() : copy_run();
+  }
 
  private:
   static constexpr std::size_t kMost = 64;  // one system call takes as many
@@ -127,8 +115,53 @@ class DevicePort::Copies {
       return next.raw() == va + size && part.data() == data + size;
     }
   };
+  // Bytes that we can touch; size 0: none wait.
+  struct Run {
+    u64 addr;
+    std::byte* memory;
+    Byte* data;
+    std::size_t size = 0;
+    [[nodiscard]] bool continues_with(u64 next_addr, const std::byte* next, std::span<Byte> part) const {
+      return next == memory + size && part.data() == data + size && next_addr == addr + size;
+    }
+  };
 
-  Result<void> move_all() {
+  // What came before is moved first: behind a fault nothing is.
+  Result<void> add_direct(u64 addr, std::byte* memory, std::span<Byte> part) {
+    if (run_.size != 0 && run_.continues_with(addr, memory, part)) {
+      run_.size += part.size();
+      return {};
+    }
+    IOMMUFD_TRY(finish());
+    run_ = {addr, memory, part.data(), part.size()};
+    return {};
+  }
+
+  Result<void> add_far(u64 addr, const mem::PhysicalMemory::Location& at, std::span<Byte> part) {
+    if (count_ != 0 && at.space == space_ && waiting_[count_ - 1].continues_with(at.va, part)) {
+      waiting_[count_ - 1].size += part.size();
+      return {};
+    }
+    if (count_ == 0 || count_ == kMost || at.space != space_) IOMMUFD_TRY(finish());
+    space_ = at.space;
+    waiting_[count_++] = {addr, at.va.raw(), part.data(), part.size()};
+    return {};
+  }
+
+  Result<void> copy_run() {
+    const Run run = std::exchange(run_, {});
+    std::size_t moved = 0;
+    if constexpr (std::is_const_v<Byte>) {
+      moved = mem::guarded_copy(run.memory, run.data, run.size);
+    } else {
+      moved = mem::guarded_copy(run.data, run.memory, run.size);
+    }
+    if (moved != run.size) [[unlikely]]
+      return port_.fault(run.addr + moved, kAccess, FaultReason::kMemoryGone);
+    return {};
+  }
+
+  Result<void> move_far() {
     std::array<mem::CopyPiece<Byte>, kMost> pieces;
     for (std::size_t i = 0; i < count_; ++i)
       pieces[i] = {UserVa{waiting_[i].va}, std::span(waiting_[i].data, waiting_[i].size)};
@@ -150,6 +183,7 @@ class DevicePort::Copies {
   }
 
   const DevicePort& port_;
+  Run run_;  // never while calls are gathered
   mem::AddressSpace* space_ = nullptr;
   std::size_t count_ = 0;
   std::array<Waiting, kMost> waiting_;  // the first count_; left as it is otherwise, for short transactions
@@ -170,7 +204,7 @@ void DevicePort::attach(Domain* domain) {
   leaving_.store(domain_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
   domain_.store(domain, std::memory_order_seq_cst);
   iotlb_.invalidate_all();
-  mem::DmaEpoch::full_fence();
+  full_fence();
   epoch_.wait();
   leaving_.store(nullptr, std::memory_order_release);
 }

@@ -39,7 +39,7 @@ class DevicePort final : public DmaPort {
   // Translate through `domain`, or block with null. Pre: an IOMMU manages the device.
   void attach(Domain* domain);
   // Something of `domain` in the range is not what it was. When the call returns, no transaction that began before is still
-  // running, and later ones translate anew. Pre: DmaEpoch::full_fence() since the change; not inside a transaction.
+  // running, and later ones translate anew. Pre: full_fence() since the change; not inside a transaction.
   void flush(const Domain& domain, IovaRange range);
   [[nodiscard]] IotlbCounters iotlb_counters() const;
 

@@ -143,7 +143,7 @@ void Instance::add_port(DevicePort& port) {
 void Instance::flush(const Domain& domain, IovaRange range) {
   DevicePort* port = ports_.load(std::memory_order_acquire);
   if (port == nullptr) return;
-  mem::DmaEpoch::full_fence();
+  full_fence();
   for (; port != nullptr; port = port->next_) port->flush(domain, range);
 }
 

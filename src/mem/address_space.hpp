@@ -69,7 +69,8 @@ class AddressSpace : public RefCounted {
   // writable, device memory, process gone), kNoMem. `page` is page aligned.
   virtual Result<void> populate(UserVa page, u64 count, Access access, std::vector<PageRun>& out) = 0;
 
-  // Where the page at `va` can be touched directly by this process as long as it stays mapped, or null.
+  // Where the page at `va` can be touched by this process as long as it is pinned, or null. By guarded copies (mem/guarded_copy.hpp): its
+  // owner may be able to take it away.
   virtual std::byte* direct(UserVa va) = 0;
 
   [[nodiscard]] virtual Backing backing() const { return Backing::kProcess; }

@@ -21,14 +21,14 @@ void DmaBarrier::add(DmaEpoch& device) {
 void DmaBarrier::wait() {
   DmaEpoch* device = first_.load(std::memory_order_acquire);
   if (device == nullptr) return;
-  DmaEpoch::full_fence();
+  full_fence();
   for (; device != nullptr; device = device->next_) device->wait();
 }
 
 bool DmaBarrier::quiet() const {
   const DmaEpoch* device = first_.load(std::memory_order_acquire);
   if (device == nullptr) return true;
-  DmaEpoch::full_fence();
+  full_fence();
   for (; device != nullptr; device = device->next_)
     if (!device->idle()) return false;
   return true;

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 
+#include "base/fence.hpp"
 #include "base/sync.hpp"
 #include "base/types.hpp"
 
@@ -62,15 +63,6 @@ class alignas(64) DmaEpoch {
     const u64 sum = (inflight_[0].load(std::memory_order_relaxed) >> kTallyShift) +
                     (inflight_[1].load(std::memory_order_relaxed) >> kTallyShift);
     return sum & (~u64{0} >> kTallyShift);
-  }
-  // Orders what was cleared before it and the look at devices after it, against a transaction's count and its lookups.
-  static void full_fence() {
-#if defined(__SANITIZE_THREAD__)
-    static std::atomic<u64> order{0};  // the sanitizer does not know fences
-    order.fetch_add(1, std::memory_order_seq_cst);
-#else
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-#endif
   }
 
  private:

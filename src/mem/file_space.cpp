@@ -39,24 +39,19 @@ std::optional<u64> dma_buf_size(const Fd& file) {
 }
 
 Result<std::size_t> FileSpace::read_some(UserVa from, std::span<std::byte> buf) {
-  const ssize_t n = ::pread(fd_.get(), buf.data(), buf.size(), static_cast<off_t>(from.raw()));
-  return n < 0 ? 0 : static_cast<std::size_t>(n);
+  return file_->read_some(from.raw(), buf);
 }
 
 Result<std::size_t> FileSpace::write_some(UserVa to, std::span<const std::byte> buf) {
-  // A write at the end would grow the file: DMA never does.
-  struct stat st{};
-  if (::fstat(fd_.get(), &st) != 0 || to.raw() >= static_cast<u64>(st.st_size)) return 0;
-  const std::size_t room = static_cast<u64>(st.st_size) - to.raw();
-  const ssize_t n = ::pwrite(fd_.get(), buf.data(), std::min(buf.size(), room), static_cast<off_t>(to.raw()));
-  return n < 0 ? 0 : static_cast<std::size_t>(n);
+  return file_->write_some(to.raw(), buf);
 }
 
 Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<PageRun>& out) {
+  const int fd = file_->fd().get();
   struct statfs fs{};
   struct stat st{};
-  IOMMUFD_TRY(sys::ok(::fstatfs(fd_.get(), &fs)));
-  IOMMUFD_TRY(sys::ok(::fstat(fd_.get(), &st)));
+  IOMMUFD_TRY(sys::ok(::fstatfs(fd, &fs)));
+  IOMMUFD_TRY(sys::ok(::fstat(fd, &st)));
   const bool huge = fs.f_type == HUGETLBFS_MAGIC;
   if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && !huge))
     return reject(Errno::kInval, {"fd", static_cast<u64>(fs.f_type), "must be a memfd, a tmpfs or a hugetlbfs file",
@@ -64,10 +59,11 @@ Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<Pag
   const u64 end = page.raw() + count * kPageSize;
   if (end > static_cast<u64>(st.st_size))
     return reject(Errno::kInval, {"start + length", end, "the last page must lie inside the file", "iommufd-core 3.6"});
-  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()),
-                  static_cast<off_t>(count * kPageSize)) != 0 &&
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()), static_cast<off_t>(count * kPageSize)) !=
+          0 &&
       errno == ENOSPC)
     return Err(Errno::kNoMem);
+  file_->map(end);
   out.push_back({PageKey{file_space_id(st.st_dev, st.st_ino), page.raw() >> kPageShift}, count,
                  huge ? static_cast<u64>(fs.f_bsize) : seen_page_size_});
   return {};

@@ -2,13 +2,13 @@
 #include "mem/pages.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 
 #include "base/assert.hpp"
 #include "base/explain.hpp"
 #include "base/fault_point.hpp"
 #include "base/rollback.hpp"
+#include "mem/guarded_copy.hpp"
 
 namespace iommufd::mem {
 namespace {
@@ -195,12 +195,12 @@ Result<void> copy_at(AddressSpace& space, UserVa va, std::span<const std::byte> 
 
 Result<void> copy_at(const PhysicalMemory::Location& at, std::span<std::byte> buf) {
   if (at.direct == nullptr) return copy_at(*at.space, at.va, buf);
-  std::memcpy(buf.data(), at.direct, buf.size());
+  if (guarded_copy(buf.data(), at.direct, buf.size()) != buf.size()) return Err(Errno::kFault);
   return {};
 }
 Result<void> copy_at(const PhysicalMemory::Location& at, std::span<const std::byte> buf) {
   if (at.direct == nullptr) return copy_at(*at.space, at.va, buf);
-  std::memcpy(at.direct, buf.data(), buf.size());
+  if (guarded_copy(at.direct, buf.data(), buf.size()) != buf.size()) return Err(Errno::kFault);
   return {};
 }
 

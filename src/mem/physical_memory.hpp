@@ -63,7 +63,7 @@ class PhysicalMemory {
   struct Location {
     AddressSpace* space = nullptr;  // null: nothing is pinned there
     UserVa va;                      // of the byte asked for
-    std::byte* direct = nullptr;    // non-null: the byte itself
+    std::byte* direct = nullptr;    // non-null: the byte itself, for guarded copies
   };
   // Where the byte at `pa` is. Inside a DMA transaction only.
   [[nodiscard]] Location resolve(PhysAddr pa) const;

@@ -2,8 +2,8 @@
 // The memory of a client as one call sees it, and as the pins made for that call hold it. Copies follow the client's
 // addresses (ProcessMemory). What was populated may be *held*: then access to it reaches the pages that were there then,
 // until this object goes, with the last mapping that was made of it. Held are
-// * shared files whose descriptor the client has open, and as root all shared memory: through a descriptor of our own (mem::FileSpace, so a file that is cut
-//   short makes a DMA fault), and by loads and stores where seals promise that it cannot be cut short;
+// * shared files whose descriptor the client has open, and as root all shared memory: by mem::ClientFile, so a file that is cut short
+//   makes a DMA fault;
 // * with --pin=real, private memory: as buffers of a PinRing;
 // * with real devices (PinPolicy::kFrames), all memory, in the same way.
 // Memory that cannot be held is followed, as all memory is without: after the client unmaps it and uses the address again,

@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "base/sys.hpp"
+#include "mem/guarded_copy.hpp"
 #include "run/control.hpp"
 #include "run/dispatcher.hpp"
 #include "run/dump_socket.hpp"
@@ -110,6 +111,8 @@ class Server {
 
 int Server::run(const MakeService& make_service, const sigset_t& client_mask) {
   (void)::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  (void)
+      mem::enable_guarded_copies();  // before there are threads; without it shared memory is read and written as a file
   Result<std::unique_ptr<Service>> service = make_service();
   if (!service) {
     tell_front(Kind::kFailed, kExitRunFailed);

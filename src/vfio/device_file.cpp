@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vfio/device_file.hpp"
 
+#include <chrono>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -66,7 +67,7 @@ Result<ObjectId> DeviceFile::bind(BindRequest request) {
     state_ = released_ ? State::kClosed : State::kOpen;
     if (state_ != State::kClosed) return;
     lock.unlock();
-    use_.reset();
+    leave_use();
   });
   if (request.token) {
     IOMMUFD_TRY(std::move(*request.token));
@@ -113,7 +114,7 @@ void DeviceFile::finish_bind() {
   state_ = State::kClosed;  // the client died meanwhile
   lock.unlock();
   shut_down();
-  use_.reset();
+  leave_use();
 }
 
 void DeviceFile::abort_bind() {
@@ -123,7 +124,7 @@ void DeviceFile::abort_bind() {
   state_ = released_ ? State::kClosed : State::kOpen;
   if (!released_) return;
   lock.unlock();
-  use_.reset();
+  leave_use();
 }
 
 Result<DeviceFile::Busy> DeviceFile::enter() {
@@ -147,19 +148,35 @@ void DeviceFile::leave() {
     state_ = State::kClosed;
   }
   shut_down();
+  leave_use();
+}
+
+void DeviceFile::leave_use() {
   use_.reset();
+  {
+    const MutexLock lock(mu_);
+    in_use_ = false;
+  }
+  unused_.notify_all();
 }
 
 void DeviceFile::release() {
+  constexpr std::chrono::milliseconds kPatience{1000};
   State before = State::kClosed;
   {
     const MutexLock lock(mu_);
     released_ = true;
-    if (busy_ != 0 || state_ == State::kBinding) return;  // whoever is inside shuts down
+    if (busy_ != 0 || state_ == State::kBinding) {
+      // Whoever is inside shuts down. Linux would not have reaped a process before its last call is over.
+      const auto end = std::chrono::steady_clock::now() + kPatience;
+      while (in_use_ && std::chrono::steady_clock::now() < end)
+        (void)unused_.wait_for(mu_, end - std::chrono::steady_clock::now());
+      return;
+    }
     before = std::exchange(state_, State::kClosed);
   }
   if (before == State::kBound) shut_down();
-  use_.reset();
+  leave_use();
 }
 
 Result<void> DeviceFile::attach_bars() {

@@ -106,8 +106,10 @@ class FakeModel final : public pci::DeviceModel {
   std::atomic<int> resets{0}, polls{0}, interrupt_changes{0};
   pci::InterruptUse interrupt_use = pci::InterruptUse::kNone;
   std::span<std::byte> mapped;
+  std::function<void()> during_read = [] {};
 
   u64 bar_read(u32 bar, u64 offset, u32 size) override {
+    during_read();
     reads.push_back({bar, offset, size});
     u64 value = 0;
     std::memcpy(&value, bytes.data() + offset, size);

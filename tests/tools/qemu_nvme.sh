@@ -43,6 +43,13 @@ check "qemu-io: write, read, zero, discard, compare" "$user" run -d nvme,size=64
 check "the same with 4096-byte blocks, and the write cache off" "$user" run -d nvme,size=64M,bs=4096 "$@" -- \
   qemu-io -t none -f raw -c 'write -P 0x5a 4k 1M' -c 'read -P 0x5a 4k 1M' -c flush $disk
 
+for depth in 1 32; do
+  check "qemu-img bench: reads of 4 KiB, $depth in flight" "$user" run -d nvme,size=64M "$@" -- \
+    qemu-img bench -f raw -c 2000 -d $depth -s 4096 -S 1052672 $disk
+done
+check "qemu-img bench: writes of 64 KiB, and flushes" "$user" run -d nvme,size=64M "$@" -- \
+  qemu-img bench -f raw -w --pattern=90 -t writeback --flush-interval=100 -c 500 -d 16 -s 65536 $disk
+
 head -c 16M /dev/urandom >source.img
 truncate -s 16M disk.img
 for aio in uring sync; do

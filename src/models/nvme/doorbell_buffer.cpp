@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "models/nvme/doorbell_buffer.hpp"
 
-#include <atomic>
+#include "base/fence.hpp"
 
 namespace iommufd::models::nvme {
 namespace {
@@ -33,7 +33,7 @@ Result<u32> DoorbellBuffer::settle(iommu::DmaPort& port, u32 doorbell, u32 rung)
   u32 value = rung;
   for (int look = 0; look < kMostLooks; ++look) {
     IOMMUFD_TRY(store(port, events_ + u64{doorbell} * 4, value));
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
     const u32 seen = IOMMUFD_TRY(load(port, shadow));
     if (seen == value) break;
     if (doorbell < kAdminDoorbells && seen == last_[doorbell]) {

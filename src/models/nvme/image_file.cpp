@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace iommufd::models::nvme {
 namespace {
@@ -29,15 +31,28 @@ Configured<Fd> open_file(const ImageRequest& request) {
   return wrong(request, "{}", std::strerror(error));
 }
 
-// A lock of the open file: it goes with the last descriptor, however this process ends.
+bool used_by_another(int error) { return error == EAGAIN || error == EACCES; }
+
+std::unexpected<ConfigError> not_locked(const ImageRequest& request, int error) {
+  if (used_by_another(error))
+    return wrong(request, "another device or another run uses it; only readers (readonly=on) may share a file");
+  return wrong(request, "it cannot be locked: {}", std::strerror(error));
+}
+
+// A lock of the open file: it goes with the last descriptor, however this process ends. That of a process which was killed
+// with io_uring at work is given back by the kernel a moment after the process has gone.
 Configured<void> lock(const ImageRequest& request, int fd) {
+  constexpr std::chrono::milliseconds kPatience{1000}, kPause{5};
   struct flock whole{};
   whole.l_type = request.protection == Protection::kReadOnly ? F_RDLCK : F_WRLCK;
   whole.l_whence = SEEK_SET;
-  if (::fcntl(fd, F_OFD_SETLK, &whole) == 0) return {};
-  if (errno == EAGAIN || errno == EACCES)
-    return wrong(request, "another device or another run uses it; only readers (readonly=on) may share a file");
-  return wrong(request, "it cannot be locked: {}", std::strerror(errno));
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (::fcntl(fd, F_OFD_SETLK, &whole) != 0) {
+    const int error = errno;
+    if (!used_by_another(error) || std::chrono::steady_clock::now() > end) return not_locked(request, error);
+    std::this_thread::sleep_for(kPause);
+  }
+  return {};
 }
 
 Configured<u64> size_from(const ImageRequest& request, u64 bytes) {

@@ -66,6 +66,7 @@ class IoCommands {
   Answer dispatch(SubmissionQueue& queue, const Sqe& sqe);
   Answer read(SubmissionQueue& queue, const Sqe& sqe);
   Answer write(SubmissionQueue& queue, const Sqe& sqe);
+  Status write_to(std::span<std::byte> stored, const Sqe& sqe);
   Answer compare(SubmissionQueue& queue, const Sqe& sqe);
   Answer write_zeroes(SubmissionQueue& queue, const Sqe& sqe);
   Answer deallocate(SubmissionQueue& queue, const Sqe& sqe);
@@ -87,6 +88,7 @@ class IoCommands {
   bool flushing_ = false;
   PieceList pieces_;
   std::vector<std::byte> compared_;  // what the client says it is
+  std::vector<std::byte> block_;     // one that is on its way into memory
 };
 
 }  // namespace iommufd::models::nvme

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "models/nvme/queue_set.hpp"
 
+#include <ranges>
+
 namespace iommufd::models::nvme {
 
 void QueueSet::clear() {
@@ -29,10 +31,11 @@ void QueueSet::complete(const SubmissionQueue& queue, u16 cid, Status status, u3
   cq_of(queue).push(entry, reserved);
 }
 
+// The admin queue is the last: who sees there that an I/O queue is deleted has seen all of its completions.
 Result<bool> QueueSet::post(iommu::DmaPort& port, pci::InterruptPort& interrupts) {
   std::bitset<kMaxIoQueues + 1> vectors;
   bool posted = false;
-  for (const auto& queue : cqs_) {
+  for (const auto& queue : std::views::reverse(cqs_)) {
     if (queue == nullptr || !queue->waiting()) continue;
     if (!IOMMUFD_TRY(queue->post(port))) continue;
     posted = true;

@@ -300,6 +300,26 @@ TEST_F(VfioBind, release_while_a_call_is_inside_leaves_the_end_to_the_call) {
   std::erase_if(files, [&](const auto& f) { return f.get() == &file; });
 }
 
+// A process that was killed leaves its last call behind. Who has seen its end finds the device free all the same.
+TEST_F(VfioBind, release_waits_for_a_call_that_is_inside) {
+  ioctl::File& file = open_and_bind(*none);
+  set_command(file, 2);
+  std::atomic<bool> inside{false};
+  none->model->during_read = [&] {
+    inside = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  };
+  std::jthread client([&] {
+    u32 value = 0;
+    (void)read(file, vfio::region_offset(1), &value, 4);
+  });
+  while (!inside) std::this_thread::yield();
+  file.release();
+  EXPECT_EQ(bind(open(*none)), 0);
+  client.join();
+  std::erase_if(files, [&](const auto& f) { return f.get() == &file; });
+}
+
 TEST_F(VfioBind, close_then_bind_again_a_thousand_times) {
   for (int i = 0; i < 1000; ++i) {
     ioctl::File& file = open(*none);

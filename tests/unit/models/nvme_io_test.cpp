@@ -219,6 +219,16 @@ TEST_P(NvmeIo, faults_end_commands_not_the_controller) {
   EXPECT_EQ(read(0, 8, a), 0);
 }
 
+// AWUPF is 0: a write of one block is all or nothing, also when half of its data can be reached.
+TEST_P(NvmeIo, a_block_is_written_whole_or_not_at_all) {
+  fill(a, 512, 1);
+  ASSERT_EQ(write(3, 1, a), 0);
+  fill(b, kPageSize, 2);
+  EXPECT_EQ(status_of(queue, io(IoOpcode::kWrite, 3, 1, b + kPageSize - 256, 0x1000)), raw(Status::kDataTransferError));
+  ASSERT_EQ(read(3, 1, b), 0);
+  EXPECT_TRUE(same(a, b, 512));
+}
+
 TEST_P(NvmeIo, scatter_gather_lists) {
   fill(a, 4096, 8);
   const u64 segment = allocate(4096);
@@ -314,6 +324,30 @@ TEST_P(NvmeIo, a_queue_is_deleted_under_load) {
     ASSERT_EQ(admin_status(create_cq(1, 64, queue.cq)), 0);
     ASSERT_EQ(admin_status(create_sq(1, 64, queue.sq, 1)), 0);
   }
+}
+
+// Who sees that a queue is deleted has seen all of its completions.
+TEST_P(NvmeIo, completions_are_there_before_that_of_the_deletion) {
+  const auto completed = [&] {
+    int num = 0;
+    for (u64 i = 0; i < queue.size; ++i) num += load<Cqe>(queue.cq + i * 16).status & 1;
+    return num;
+  };
+  for (u16 i = 0; i < 40; ++i) put(queue, io(IoOpcode::kWrite, i * 8, 8, a));
+  ring_tail(queue);
+  controller->poll();
+  put(admin, delete_queue(AdminOpcode::kDeleteSq, 1));
+  ring_tail(admin);
+  const u64 deleted = admin.cq + u64{admin.head} * 16;
+  int then = -1;
+  dma.during = [&] {
+    if (then < 0 && (load<Cqe>(deleted).status & 1) == admin.phase) then = completed();
+  };
+  ASSERT_EQ(wait(admin).status, 0);
+  for (int i = 0; i < 20; ++i) controller->poll();
+  dma.during = [] {};
+  EXPECT_TRUE(then < 0 || then == completed()) << then << " of " << completed();
+  EXPECT_GE(completed(), 32);  // what had been fetched
 }
 
 TEST_P(NvmeIo, nothing_moves_after_disable_or_reset) {

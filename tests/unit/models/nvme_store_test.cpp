@@ -89,6 +89,18 @@ TEST_F(NvmeStore, one_writer_or_many_readers) {
   EXPECT_THAT(error_of(writer), HasSubstr("another device or another run uses it"));
 }
 
+// A server that was killed may leave its lock to the kernel for a moment.
+TEST_F(NvmeStore, a_lock_that_is_about_to_go_is_waited_for) {
+  resize(1 << 20);
+  auto before = open_image({.path = path});
+  ASSERT_TRUE(before);
+  std::jthread end([held = std::move(before->file)]() mutable {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    held.reset();
+  });
+  EXPECT_TRUE(open_image({.path = path}));
+}
+
 class NvmeFileJobs : public NvmeStore, public testing::WithParamInterface<Engine> {
  protected:
   void SetUp() override {
