@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/sys.hpp"
+#include "host/claim.hpp"
 #include "host/guardian.hpp"
 #include "host/inventory.hpp"
 #include "host/record.hpp"
@@ -109,6 +110,8 @@ Outcome bind(pci::Bdf bdf, const std::string& driver, const Roots& roots, const 
   const auto f = describe(bdf, roots);
   if (!f) return refuse(bdf, absence(bdf, roots));
   if (const auto refusal = find_refusal_to_bind(*f, driver, roots)) return refuse(bdf, *refusal);
+  const auto claimed = claim(bdf, roots);
+  if (!claimed) return std::unexpected(claimed.error());
   const Kernel kernel(bdf, roots, write);
   if (!driver.empty() && !kernel.has_driver(driver)) return std::unexpected(absent_driver(kernel, driver));
 
@@ -141,6 +144,8 @@ Outcome unbind(pci::Bdf bdf, const Roots& roots, const WriteAttribute& write) {
                                     record ? ", or somebody has changed it since" : "", driver,
                                     f->driver_override.value_or("not set")),
                         "It is left as it is"});
+  const auto claimed = claim(bdf, roots);
+  if (!claimed) return std::unexpected(claimed.error());
   if (has_guardian(bdf))
     return refuse(bdf, {"may still do DMA into memory that is kept for it",
                         "Release it first: iommufd-user release " + bdf.str()});

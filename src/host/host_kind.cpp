@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "host/inventory.hpp"
 #include "host/real_function.hpp"
 #include "host/real_model.hpp"
 
@@ -17,6 +18,7 @@ constexpr std::array kKeys{
 };
 
 Configured<void> find(Blueprint& blueprint, const pci::Bdf& bdf, models::Poller& poller) {
+  if (const auto function = usable(bdf); !function) return std::unexpected(models::ConfigError{function.error()});
   auto opened = RealFunction::open(bdf);
   if (!opened) return std::unexpected(models::ConfigError{opened.error()});
   std::shared_ptr<RealFunction> function = std::move(*opened);

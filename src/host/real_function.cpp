@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/sys.hpp"
+#include "host/claim.hpp"
 #include "host/inventory.hpp"
 #include "pci/config_registers.hpp"
 
@@ -107,6 +108,8 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
   const auto failed = [&](std::string_view what, Errno e) {
     return std::unexpected(fmt::format("{}: {} ({})", bdf.str(), what, errno_name(e)));
   };
+  auto claimed = claim(bdf);
+  if (!claimed) return std::unexpected(claimed.error());
   Result<std::unique_ptr<ConfigFile>> config = ConfigFile::open(directory + "/config");
   if (!config) return failed("its config space cannot be opened for writing", config.error());
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
@@ -115,6 +118,7 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
   Result<Bars> bars = Bars::open(directory, function->spec_.bars);
   if (!bars)
     return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());
+  function->claim_ = *std::move(claimed);
   function->bars_ = std::move(*bars);
   Result<std::unique_ptr<Messages>> messages = Messages::create(function->spec_, **config);
   if (!messages) return failed("no page can be pinned for its interrupts", messages.error());

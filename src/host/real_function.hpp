@@ -41,6 +41,7 @@ class RealFunction {
   const std::string directory_;
   const pci::FunctionSpec spec_;
   const pci::Placement placement_;
+  Fd claim_;  // no second user, as long as this lives
   std::unique_ptr<ConfigFile> config_;
   Fd status_;  // a second open of it
   Bars bars_;

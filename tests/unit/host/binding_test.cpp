@@ -5,11 +5,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "host/claim.hpp"
 #include "host/guardian.hpp"
 #include "host/record.hpp"
 #include "tests/unit/host/fake_machine.hpp"
@@ -170,8 +172,37 @@ TEST_F(HostBinding, behind_an_iommu_only_for_a_driver_that_is_named) {
 }
 
 TEST_F(HostBinding, nothing_changes_when_it_could_not_be_remembered) {
-  machine_.write("run/iommufd-user", "a file where the directory should be");
+  machine_.write("run/iommufd-user/0000:00:04.0/file", "a directory where the record should be");
   EXPECT_THAT(bind().error(), HasSubstr("nothing was changed"));
+  EXPECT_THAT(written_, IsEmpty());
+}
+
+TEST_F(HostBinding, not_while_somebody_uses_it) {
+  {
+    const auto used = claim(kDisk, machine_.roots());
+    ASSERT_TRUE(used);
+    EXPECT_THAT(bind().error(), HasSubstr("0000:00:04.0 is in use by another iommufd-user"));
+    EXPECT_TRUE(claim({.device = 5}, machine_.roots()));
+  }
+  ASSERT_TRUE(bind());
+  const auto used = claim(kDisk, machine_.roots());
+  EXPECT_THAT(unbind().error(), HasSubstr("in use by another iommufd-user"));
+}
+
+TEST_F(HostBinding, waits_for_a_user_that_is_about_to_end) {
+  auto used = claim(kDisk, machine_.roots());
+  ASSERT_TRUE(used);
+  std::thread end([&used] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    used->reset();
+  });
+  EXPECT_TRUE(bind());
+  end.join();
+}
+
+TEST_F(HostBinding, not_where_nobody_can_be_kept_out) {
+  machine_.write("run/iommufd-user", "a file where the directory should be");
+  EXPECT_THAT(bind().error(), HasSubstr("0000:00:04.0.lock cannot be opened: ENOTDIR"));
   EXPECT_THAT(written_, IsEmpty());
 }
 
