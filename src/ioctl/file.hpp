@@ -45,6 +45,10 @@ class Call : public mem::Caller {
   virtual Ref<mem::AddressSpace> mapped_bar(UserVa /*at*/, u64 /*length*/) { return nullptr; }
   // The page size that the caller sees of a file of his, where it is not that of the file.
   [[nodiscard]] virtual u64 seen_page_size(const Fd& /*file*/) { return kPageSize; }
+  // Returns when the calls of processes that have been killed are over, and what they had open is released: nobody sees the end of a
+  // process in the kernel before that. To be asked before something is refused because another has it. (A carrier whose calls end
+  // with their callers has nothing to wait for.)
+  virtual void await_killed() {}
   // "COMM:PID" of the caller, for messages.
   virtual std::string describe() = 0;
 };

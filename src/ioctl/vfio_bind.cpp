@@ -61,6 +61,7 @@ Result<void> VfioDeviceFile::bind(Call& call, UserVa arg) {
   vfio::BindRequest request;
   if ((cmd.flags & cmd.kToken) != 0) request.token = read_token(call, cmd.token_uuid_ptr);
   request.context = find_iommufd(call, cmd.iommufd);
+  await_close(call, file_->device());
   cmd.out_devid = std::to_underlying(IOMMUFD_TRY(file_->bind(std::move(request))));
 
   const Result<void> told = call.memory()->write(advance(arg, offsetof(abi::VfioBindIommufd, out_devid)),

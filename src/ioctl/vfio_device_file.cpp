@@ -104,6 +104,12 @@ File::OtherFile VfioDeviceFile::mapped_file(u64 offset) const {
   return {file_->function().model().bar_file(static_cast<u32>(region)), vfio::offset_in_region(offset)};
 }
 
+void await_close(Call& call, vfio::Device& device) {
+  if (!device.is_claimed() && !device.group().is_used()) return;
+  call.await_killed();
+  device.await_close();
+}
+
 Result<Ref<VfioDeviceFile>> open_vfio_device(Call& call, vfio::Group& group, vfio::Device& device,
                                              std::unique_ptr<vfio::FileMemory> memory) {
   return make_ref<VfioDeviceFile>(IOMMUFD_TRY(group.open_device(device, call, std::move(memory))));

@@ -53,6 +53,9 @@ class VfioDeviceFile final : public File {
   const std::unique_ptr<vfio::DeviceFile> file_;
 };
 
+// Before a device is claimed: waits until whoever has it and was killed, or has closed it, is out.
+void await_close(Call& call, vfio::Device& device);
+
 // GET_DEVICE_FD of a group: errors of vfio::Group::open_device().
 Result<Ref<VfioDeviceFile>> open_vfio_device(Call& call, vfio::Group& group, vfio::Device& device,
                                              std::unique_ptr<vfio::FileMemory> memory);

@@ -49,6 +49,7 @@ Result<std::string_view> bdf_of(std::string_view text) {
 }  // namespace
 
 Result<Ref<File>> VfioGroupFile::open(Call& call, Ref<vfio::Group> group, NoiommuOpened noiommu_opened) {
+  if (group->is_used()) call.await_killed();
   IOMMUFD_TRY(group->open(call));
   return Ref<File>(Ref<VfioGroupFile>::adopt(new VfioGroupFile(std::move(group), std::move(noiommu_opened))));
 }
@@ -99,6 +100,7 @@ Result<s64> VfioGroupFile::get_device_fd(Call& call, UserVa arg) {
   const Ref<vfio::Device> found = IOMMUFD_TRY(group_->find(IOMMUFD_TRY(bdf_of(name))));
   vfio::Device& device = *found;
   IOMMUFD_TRY(group_->check_open(call));
+  await_close(call, device);
   Ref<VfioDeviceFile> open;
   {
     const MutexLock lock(mu_);

@@ -182,6 +182,10 @@ Ref<mem::AddressSpace> ClientCall::mapped_bar(UserVa at, u64 length) {
   return device->bar_at(vma->file_offset + (at.raw() - vma->start), length);
 }
 
+void ClientCall::await_killed() {
+  if (runtime_.calls.await_killed(scope_)) runtime_.files.drain();
+}
+
 std::string ClientCall::describe() {
   Result<std::string> comm = sys::read_file(fmt::format("/proc/{}/comm", scope_.tid()));
   if (comm && comm->ends_with('\n')) comm->pop_back();

@@ -35,6 +35,7 @@ class ClientCall final : public ioctl::Call {
   Result<int> install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) override;
   [[nodiscard]] u64 seen_page_size(const Fd& file) override;
   Ref<mem::AddressSpace> mapped_bar(UserVa at, u64 length) override;
+  void await_killed() override;
   std::string describe() override;
 
   // Errors: kBadf; kSrch, kPerm as for make().

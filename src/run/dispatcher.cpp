@@ -13,6 +13,7 @@
 namespace iommufd::run {
 
 std::optional<Answer> Dispatcher::handle(const Notification& notification) {
+  const CallsInFlight::Entry in_flight(runtime_.calls, notification);
   CallScope scope(runtime_.listener, notification);
   Answer a;
   try {

@@ -3,6 +3,7 @@
 // thread-safe.
 #pragma once
 
+#include "run/calls_in_flight.hpp"
 #include "run/client_process.hpp"
 #include "run/huge_pool.hpp"
 #include "run/listener.hpp"
@@ -19,6 +20,7 @@ struct Runtime {
   Service& service;
   const PathView& view;
   Listener& listener;
+  CallsInFlight& calls;
   ProcessTable& processes;
   FileTable& files;
   StoreTraps& stores;

@@ -175,9 +175,10 @@ Result<void> Server::serve_client() {
   const KnownFiles known{[&files](dev_t device, ino_t inode) { return static_cast<bool>(files->find(device, inode)); },
                          huge.get()};
   ProcessTable processes(options_.memlock, options_.host, known);
+  CallsInFlight calls(listener);
   StoreTraps stores(*files, options_.host);
-  const Runtime runtime{
-      options_, *service_, *view_, listener, processes, *files, stores, huge.get(), user_namespace.st_ino};
+  const Runtime runtime{options_,  *service_, *view_, listener,   calls,
+                        processes, *files,    stores, huge.get(), user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/explain.hpp"
 #include "vfio/registry.hpp"
 
@@ -47,6 +48,35 @@ bool Device::wait_unused(std::chrono::milliseconds patience) {
     (void)unused_.wait_for(mu_, left);
   }
   return true;
+}
+
+bool Device::claim() {
+  const MutexLock lock(mu_);
+  if (claim_ != Claim::kNone) return false;
+  claim_ = Claim::kHeld;
+  return true;
+}
+
+bool Device::is_claimed() {
+  const MutexLock lock(mu_);
+  return claim_ != Claim::kNone;
+}
+
+void Device::unclaim() {
+  const MutexLock lock(mu_);
+  claim_ = Claim::kNone;
+  closed_.notify_all();
+}
+
+void Device::begin_close() {
+  const MutexLock lock(mu_);
+  IOMMUFD_ASSERT(claim_ != Claim::kNone);
+  claim_ = Claim::kClosing;
+}
+
+void Device::await_close() {
+  const MutexLock lock(mu_);
+  while (claim_ == Claim::kClosing) closed_.wait(mu_);
 }
 
 void Device::reset() {

@@ -4,10 +4,9 @@
 // It is made by a probe and ends with an unregistration, which waits until every open is closed: each holds a Use. What belongs to
 // the function and not to the registration (interrupts, ioeventfds) is the Registry's and outlives it.
 //
-// Lock order: mu_ (kVfioDevice) guards who uses it and who is bound where, and is held for nothing else.
+// Lock order: mu_ (kVfioDevice) guards who uses it, whether it is claimed, and who is bound where, and is held for nothing else.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -77,9 +76,13 @@ class Device final : public RefCounted {
   void reset();
 
   // One open at a time may be bound: false when another is.
-  bool claim() { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  [[nodiscard]] bool is_claimed() const { return claimed_.load(std::memory_order_acquire); }
-  void unclaim() { claimed_.store(false, std::memory_order_release); }
+  bool claim() IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] bool is_claimed() IOMMUFD_EXCLUDES(mu_);
+  void unclaim() IOMMUFD_EXCLUDES(mu_);
+  // The open that has claimed it is closed, and gives it back as soon as nobody is inside; await_close() returns then, or at once when
+  // nothing is being closed. Pre: no lock that a close takes is held.
+  void begin_close() IOMMUFD_EXCLUDES(mu_);
+  void await_close() IOMMUFD_EXCLUDES(mu_);
 
   // The binding, while there is one.
   void set_bound(Ref<core::Device> bound) IOMMUFD_EXCLUDES(mu_);
@@ -92,9 +95,10 @@ class Device final : public RefCounted {
   const Parts parts_;
   const Ref<Group> group_;
   Registry& registry_;
-  std::atomic<bool> claimed_{false};
   Mutex mu_{LockRank::kVfioDevice};
-  CondVar unused_;
+  CondVar unused_, closed_;
+  enum class Claim : u8 { kNone, kHeld, kClosing };
+  Claim claim_ IOMMUFD_GUARDED_BY(mu_) = Claim::kNone;
   u32 uses_ IOMMUFD_GUARDED_BY(mu_) = 0;
   bool leaving_ IOMMUFD_GUARDED_BY(mu_) = false;
   Ref<core::Device> bound_ IOMMUFD_GUARDED_BY(mu_);

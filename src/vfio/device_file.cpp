@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vfio/device_file.hpp"
 
-#include <chrono>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -67,7 +66,7 @@ Result<ObjectId> DeviceFile::bind(BindRequest request) {
     state_ = released_ ? State::kClosed : State::kOpen;
     if (state_ != State::kClosed) return;
     lock.unlock();
-    leave_use();
+    use_.reset();
   });
   if (request.token) {
     IOMMUFD_TRY(std::move(*request.token));
@@ -114,7 +113,7 @@ void DeviceFile::finish_bind() {
   state_ = State::kClosed;  // the client died meanwhile
   lock.unlock();
   shut_down();
-  leave_use();
+  use_.reset();
 }
 
 void DeviceFile::abort_bind() {
@@ -124,7 +123,7 @@ void DeviceFile::abort_bind() {
   state_ = released_ ? State::kClosed : State::kOpen;
   if (!released_) return;
   lock.unlock();
-  leave_use();
+  use_.reset();
 }
 
 Result<DeviceFile::Busy> DeviceFile::enter() {
@@ -148,35 +147,26 @@ void DeviceFile::leave() {
     state_ = State::kClosed;
   }
   shut_down();
-  leave_use();
-}
-
-void DeviceFile::leave_use() {
   use_.reset();
-  {
-    const MutexLock lock(mu_);
-    in_use_ = false;
-  }
-  unused_.notify_all();
 }
 
+// The close of a bound file is one more that is inside: the last one out shuts down.
 void DeviceFile::release() {
-  constexpr std::chrono::milliseconds kPatience{1000};
-  State before = State::kClosed;
+  bool bound = false;
   {
     const MutexLock lock(mu_);
     released_ = true;
-    if (busy_ != 0 || state_ == State::kBinding) {
-      // Whoever is inside shuts down. Linux would not have reaped a process before its last call is over.
-      const auto end = std::chrono::steady_clock::now() + kPatience;
-      while (in_use_ && std::chrono::steady_clock::now() < end)
-        (void)unused_.wait_for(mu_, end - std::chrono::steady_clock::now());
-      return;
+    if (state_ == State::kBinding) return;  // whoever binds shuts down
+    bound = state_ == State::kBound;
+    if (bound) {
+      ++busy_;
+    } else {
+      state_ = State::kClosed;
     }
-    before = std::exchange(state_, State::kClosed);
   }
-  if (before == State::kBound) shut_down();
-  leave_use();
+  if (!bound) return use_.reset();
+  device_->begin_close();
+  leave();
 }
 
 Result<void> DeviceFile::attach_bars() {

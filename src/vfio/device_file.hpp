@@ -3,9 +3,9 @@
 // operation but BIND is kInval; BIND makes the device this file's own until the file is closed; there is no unbind. The
 // latter is its group's from the start, and neither binds nor attaches.
 //
-// Life: kOpen -> kBinding -> kBound -> kClosed. Operations run as a Busy; the last one out shuts the device down, and the close
-// waits a second for them, no longer: a process that was killed leaves its last call behind, and who comes after it
-// finds the device free. So after release() of an idle file no DMA of the device touches memory.
+// Life: kOpen -> kBinding -> kBound -> kClosed. Operations run as a Busy; the close waits for none of them: the last
+// one out shuts the device down. So after release() of an idle file no DMA of the device touches memory. Who wants the device
+// meanwhile can wait for that (Device::await_close()).
 //
 // Lock order: mu_ (kVfioDevice) guards the state and is held for nothing else; attach_mu_ (kVfioDevice) lets one attach or
 // detach into the engine at a time.
@@ -128,8 +128,6 @@ class DeviceFile {
   void detach_bars();
   // Device and binding back to how bind() found them.
   void shut_down();
-  // What comes last, after shut_down() or without: others may have the device now.
-  void leave_use() IOMMUFD_EXCLUDES(mu_);
   void wake();
   void set_power(Power power);
 
@@ -152,8 +150,6 @@ class DeviceFile {
   State state_ IOMMUFD_GUARDED_BY(mu_) = State::kOpen;
   u32 busy_ IOMMUFD_GUARDED_BY(mu_) = 0;
   bool released_ IOMMUFD_GUARDED_BY(mu_) = false;
-  bool in_use_ IOMMUFD_GUARDED_BY(mu_) = true;  // until it is shut down
-  CondVar unused_;
   std::optional<Eventfd> wakeup_ IOMMUFD_GUARDED_BY(mu_);
 };
 

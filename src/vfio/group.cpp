@@ -69,6 +69,11 @@ void Group::end_node_bind() {
   --node_binds_;
 }
 
+bool Group::is_used() {
+  const MutexLock lock(mu_);
+  return open_ || node_binds_ != 0;
+}
+
 Result<void> Group::open(mem::Caller& caller) {
   const bool rawio = may_use(caller);
   const MutexLock lock(mu_);

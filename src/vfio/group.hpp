@@ -59,6 +59,8 @@ class Group final : public RefCounted {
   Result<void> begin_node_bind() IOMMUFD_EXCLUDES(mu_);
   void end_node_bind() IOMMUFD_EXCLUDES(mu_);
 
+  // It is open, or a device of it is bound by its node.
+  [[nodiscard]] bool is_used() IOMMUFD_EXCLUDES(mu_);
   // open(2). Errors: kNoDev (gone), kPerm (no IOMMU, and no CAP_SYS_RAWIO), kBusy (open, or a device is bound by its node).
   Result<void> open(mem::Caller& caller) IOMMUFD_EXCLUDES(mu_);
   // The descriptor is closed. Never fails.

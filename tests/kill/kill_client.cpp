@@ -139,10 +139,13 @@ int main(int argc, char** argv) {
   Journal& journal = Journal::map(argv[2]);
   const u64 seed = std::strtoull(argv[3], nullptr, 0);
   const bool leaves_heir = argc > 4 && std::string_view(argv[4]) == "--heir";
-  const pid_t child = leaves_heir ? ::fork() : 0;
+  const pid_t program = ::getpid(), child = leaves_heir ? ::fork() : 0;
   const auto sharing = seed % 2 == 0 ? Sharing::kShared : Sharing::kPrivate;
   const auto completion = seed / 2 % 2 == 0 ? Completion::kPolled : Completion::kInterrupt;
-  if (leaves_heir && child == 0) ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // who ends PROGRAM does not end its children
+  if (leaves_heir && child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);    // who ends PROGRAM does not end its children
+    if (::getppid() != program) return 0;  // it ended before
+  }
   if (child != 0) ::waitpid(child, nullptr, 0);
   const Device device(argv[1]);
   if (child != 0) inherit(device);

@@ -105,13 +105,9 @@ void Kills::new_image() {
 pid_t Kills::start(Victim victim) {
   static constexpr auto kIommus = std::to_array({"amd", "vtd", "none", "smmuv3"});
   const auto either = [&](const char* a, const char* b) { return pick(2) != 0 ? a : b; };
-  // With a file that is written one command after the other, a trapped doorbell may be a call of seconds, and the close waits for
-  // one second of it: the heir would have to try again.
-  const bool trapped = pick(4) == 0, may_sync = !trapped || victim != Victim::kClientWithHeir;
   const std::string device = std::string("nvme,file=") + image_ + ",bs=" + std::to_string(block_) +
-                             ",queues=4,iommu=" + kIommus[pick(kIommus.size())] +
-                             (may_sync ? either(",aio=uring", ",aio=sync") : ",aio=uring") +
-                             (trapped ? ",mmap=off" : "");
+                             ",queues=4,iommu=" + kIommus[pick(kIommus.size())] + either(",aio=uring", ",aio=sync") +
+                             (pick(4) == 0 ? ",mmap=off" : "");
   std::vector<std::string> words{product_, "run",   "-d",           device,        "--enable-unsafe-noiommu-mode",
                                  "--",     client_, "0000:01:00.0", journal_path_, std::to_string(random_())};
   if (victim == Victim::kClientWithHeir) words.emplace_back("--heir");

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -48,10 +49,12 @@ class LocalCall final : public ioctl::Call {
       if (open.get() == file.get()) return;
     file->release();
   }
+  void await_killed() override { killed(); }
   std::string describe() override { return "test:1"; }
 
-  std::set<mem::Capability> dropped{};  // capabilities that the caller lacks
-  Ref<ioctl::File> iommu;               // what descriptor iommu_fd is
+  std::set<mem::Capability> dropped{};   // capabilities that the caller lacks
+  std::function<void()> killed = [] {};  // ends the calls of killed processes
+  Ref<ioctl::File> iommu;                // what descriptor iommu_fd is
   int iommu_fd = 1'000'000;
   std::map<int, Ref<ioctl::File>> installed{};
 

@@ -38,7 +38,9 @@ class EchoFile final : public ioctl::File {
     switch (cmd) {
       case ECHO_SUM: return sum(call, UserVa{arg});
       case ECHO_OPENS: return shared_.opens.load();
-      case ECHO_CLAIM: return claim();
+      case ECHO_CLAIM:
+        if (!claimable()) call.await_killed();
+        return claim();
       case ECHO_SLEEP: std::this_thread::sleep_for(std::chrono::milliseconds(arg)); return 0;
       case ECHO_RESOLVE: {
         const Ref<File> file = IOMMUFD_TRY(call.resolve(static_cast<int>(arg)));
@@ -149,6 +151,11 @@ class EchoFile final : public ioctl::File {
     s.calls = calls_.load(std::memory_order_relaxed);
     IOMMUFD_TRY(memory->write(at, std::as_bytes(std::span(&s, 1))));
     return 0;
+  }
+
+  bool claimable() {
+    const MutexLock lock(shared_.mu);
+    return shared_.claimed == nullptr || shared_.claimed == this;
   }
 
   Result<s64> claim() {

@@ -35,7 +35,7 @@ static void mapping_keeps_it(void) {
   close(iommu);
 }
 
-/* Killed while it has the device: the next one gets it. */
+/* Killed while it has the device: the next one gets it at once, also from the middle of a call, which goes on for a while. */
 static void killed_owner(void) {
   for (int i = 0; i < 50; i++) {
     int ready[2];
@@ -45,7 +45,7 @@ static void killed_owner(void) {
       int fd = open_device();
       CHECK(ioctl(fd, ECHO_CLAIM) == 0);
       CHECK(write(ready[1], "r", 1) == 1);
-      if (i % 2 == 0) ioctl(fd, ECHO_SLEEP, 30); /* in the middle of a call, which goes on for a while */
+      if (i % 2 == 0) ioctl(fd, ECHO_SLEEP, i == 0 ? 2500 : 30);
       for (;;) pause();
     }
     char c;
@@ -53,17 +53,43 @@ static void killed_owner(void) {
     if (i % 2 == 0) usleep(2000);
     kill(pid, SIGKILL);
     CHECK(wait_for(pid) == 128 + SIGKILL);
-    int fd = open_device(); /* free, at once when it was not in a call */
-    int claimed = ioctl(fd, ECHO_CLAIM) == 0;
-    for (int tries = 0; i % 2 == 0 && !claimed && tries < 1000; tries++) {
-      usleep(10000);
-      claimed = ioctl(fd, ECHO_CLAIM) == 0;
-    }
-    CHECK(claimed);
+    int fd = open_device();
+    CHECK(ioctl(fd, ECHO_CLAIM) == 0);
     close(fd);
     close(ready[0]);
     close(ready[1]);
   }
+}
+
+/* The call of one that was killed holds up nobody who does not want what it has, and no second one that is killed too. */
+static void waits_for_the_killed(void) {
+  int ready[2];
+  CHECK(pipe(ready) == 0);
+  pid_t first = fork();
+  if (first == 0) {
+    int fd = open_device();
+    CHECK(ioctl(fd, ECHO_CLAIM) == 0);
+    CHECK(write(ready[1], "r", 1) == 1);
+    ioctl(fd, ECHO_SLEEP, 1000);
+    _exit(1);
+  }
+  char c;
+  CHECK(read(ready[0], &c, 1) == 1);
+  usleep(50000);
+  int living = open_device();
+  CHECK(ioctl(living, ECHO_CLAIM) < 0 && errno == EBUSY); /* it lives */
+  kill(first, SIGKILL);
+  CHECK(wait_for(first) == 128 + SIGKILL);
+  pid_t second = fork();
+  if (second == 0) _exit(ioctl(living, ECHO_CLAIM) == 0 ? 0 : 1);
+  usleep(50000);
+  CHECK(echoes(living)); /* while the second one waits */
+  kill(second, SIGKILL);
+  CHECK(wait_for(second) == 128 + SIGKILL);
+  CHECK(ioctl(living, ECHO_CLAIM) == 0);
+  close(living);
+  close(ready[0]);
+  close(ready[1]);
 }
 
 /* A call that takes its time holds nobody else up for long. */
@@ -104,6 +130,7 @@ int main(void) {
   reopen_many_times();
   mapping_keeps_it();
   killed_owner();
+  waits_for_the_killed();
   slow_calls();
   close_during_call();
   return 0;

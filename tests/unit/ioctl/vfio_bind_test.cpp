@@ -300,8 +300,8 @@ TEST_F(VfioBind, release_while_a_call_is_inside_leaves_the_end_to_the_call) {
   std::erase_if(files, [&](const auto& f) { return f.get() == &file; });
 }
 
-// A process that was killed leaves its last call behind. Who has seen its end finds the device free all the same.
-TEST_F(VfioBind, release_waits_for_a_call_that_is_inside) {
+// Of a process that was killed, say: its last call, a trapped store, is inside while its files are closed already.
+TEST_F(VfioBind, bind_waits_for_a_close_that_waits_for_a_call) {
   ioctl::File& file = open_and_bind(*none);
   set_command(file, 2);
   std::atomic<bool> inside{false};
@@ -317,6 +317,16 @@ TEST_F(VfioBind, release_waits_for_a_call_that_is_inside) {
   file.release();
   EXPECT_EQ(bind(open(*none)), 0);
   client.join();
+  std::erase_if(files, [&](const auto& f) { return f.get() == &file; });
+}
+
+// Or its last call keeps the file open.
+TEST_F(VfioBind, bind_waits_for_the_calls_of_killed_processes) {
+  ioctl::File& file = open_and_bind(*none);
+  ioctl::File& next = open(*none);
+  EXPECT_EQ(bind(next), -EINVAL) << "nobody was killed";
+  caller.killed = [&] { file.release(); };
+  EXPECT_EQ(bind(next), 0);
   std::erase_if(files, [&](const auto& f) { return f.get() == &file; });
 }
 
