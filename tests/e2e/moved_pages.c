@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -54,15 +55,43 @@ static void write_one(const char* path) {
   close(fd);
 }
 
+/* Who reads a pagemap under `iommufd-user run` gets pages that stay where they are (docs/abi-matrix.md, difference 27), so a process of
+ * its own reads ours: it is sent an address, and answers with kPages entries. */
+static int reader;
+
+static void start_reader(void) {
+  const pid_t us = getpid();
+  int ends[2];
+  char path[64];
+
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) fail("socketpair");
+  reader = ends[0];
+  if (fork()) {
+    close(ends[1]);
+    return;
+  }
+  close(ends[0]);
+  snprintf(path, sizeof(path), "/proc/%d/pagemap", us);
+  for (uintptr_t base; read(ends[1], &base, sizeof(base)) == sizeof(base);) {
+    static uint64_t entries[kPages];
+    const int fd = open(path, O_RDONLY);
+
+    if (fd < 0 || pread(fd, entries, sizeof(entries), (off_t)(base / kPage * sizeof(*entries))) != sizeof(entries))
+      fail(path);
+    close(fd);
+    if (write(ends[1], entries, sizeof(entries)) != sizeof(entries)) fail("write");
+  }
+  _exit(0);
+}
+
 /* Linux Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bits 0-54 the frame. */
 static void read_frames(const uint8_t* base, uint64_t* out) {
-  const int fd = open("/proc/self/pagemap", O_RDONLY);
+  const uintptr_t address = (uintptr_t)base;
+  const ssize_t size = (ssize_t)(kPages * sizeof(*out));
 
-  if (fd < 0) fail("/proc/self/pagemap");
-  if (pread(fd, out, kPages * sizeof(*out), (off_t)((uintptr_t)base / kPage * sizeof(*out))) !=
-      kPages * (ssize_t)sizeof(*out))
-    fail("/proc/self/pagemap");
-  close(fd);
+  if (write(reader, &address, sizeof(address)) != sizeof(address) ||
+      recv(reader, out, (size_t)size, MSG_WAITALL) != size)
+    fail("the reader of the pagemap");
   for (unsigned i = 0; i < kPages; i++) {
     const uint64_t frame = out[i] & ((UINT64_C(1) << 55) - 1);
 
@@ -149,6 +178,7 @@ int main(int argc, char** argv) {
   uint8_t* const filler = take(size * kFillers);
   uint32_t ioas = 0;
 
+  start_reader();
   for (unsigned k = 0; k < kinds; k++) all[k]->base = take(size);
   if (syscall(SYS_mlock2, locked.base, size, 1 /* MLOCK_ONFAULT */)) fail("mlock2");
   for (size_t i = 0; i < kPages; i++) {
