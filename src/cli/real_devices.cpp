@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "host/host_kind.hpp"
 #include "machine/kinds.hpp"
 
 namespace iommufd::cli {
@@ -23,12 +24,10 @@ std::expected<void, std::string> settle_real_devices(machine::MachineSpec& machi
     return refuse("emulated huge pages are not contiguous in real memory; leave --hugetlb=emulate out");
   machine.phys = {.kind = machine::PhysSpec::Kind::kReal, .seed = {}, .base = 0, .size = {}};
   options.pin = run::PinPolicy::kFrames;
-  models::Poller unused;
   for (const machine::DeviceSpec& device : machine.devices) {
     if (!machine::is_real(device)) continue;
-    const auto blueprint = machine::find_kind(device.model)->configure(device.keys, unused);
-    if (blueprint && blueprint->real->dma_bits < 64)
-      options.frames_end = std::min(options.frames_end, u64{1} << blueprint->real->dma_bits);
+    if (const unsigned bits = host::dma_bits(device.keys); bits < 64)
+      options.frames_end = std::min(options.frames_end, u64{1} << bits);
   }
   return {};
 }

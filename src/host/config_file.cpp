@@ -107,7 +107,12 @@ void ConfigFile::write(u32 offset, u32 width, u32 value) {
   };
   guard(find(reg::kCapMsi), reg::kMsiFlags, reg::kMsiEnable, set_up_msi_);
   guard(find(reg::kCapMsix), reg::kMsixControl + 1, reg::kMsixEnable >> 8, set_up_msix_);
+  if (!reaches(offset, width, reg::kCommand)) return put(offset, width, value);
+  const u32 bit = u32{reg::kCommandMaster} << (8 * (reg::kCommand - offset));
+  const bool was_on = (command() & reg::kCommandMaster) != 0, on = (value & bit) != 0;
+  if (on && !was_on && !master_watch_(true)) value &= ~bit;
   put(offset, width, value);
+  if (!on && was_on) master_watch_(false);
 }
 
 std::vector<u8> ConfigFile::bytes() const {

@@ -25,6 +25,9 @@ class ConfigFile final : public pci::HardwareConfig {
     set_up_msix_ = std::move(msix);
   }
 
+  // Told before bus mastering goes on (false: it stays off) and after it went off.
+  void set_master_watch(std::function<bool(bool)> watch) { master_watch_ = std::move(watch); }
+
   [[nodiscard]] u32 size() const override { return size_; }
   // All ones when the function does not answer.
   [[nodiscard]] u32 read(u32 offset, u32 width) const override;
@@ -47,6 +50,7 @@ class ConfigFile final : public pci::HardwareConfig {
   const u32 size_;
   std::function<bool()> set_up_msi_ = [] { return false; };
   std::function<bool()> set_up_msix_ = [] { return false; };
+  std::function<bool(bool)> master_watch_ = [](bool) { return true; };
 };
 
 }  // namespace iommufd::host

@@ -3,7 +3,6 @@
 
 #include <array>
 
-#include "host/inventory.hpp"
 #include "host/real_function.hpp"
 #include "host/real_model.hpp"
 
@@ -17,30 +16,17 @@ constexpr std::array kKeys{
     models::Key{"dma_bits", "12..64", "64", "width of its DMA addresses: memory above is refused, not truncated"},
 };
 
-Configured<void> find(Blueprint& blueprint, const pci::Bdf& bdf, models::Poller& poller) {
-  if (const auto function = usable(bdf); !function) return std::unexpected(models::ConfigError{function.error()});
-  auto opened = RealFunction::open(bdf);
-  if (!opened) return std::unexpected(models::ConfigError{opened.error()});
-  std::shared_ptr<RealFunction> function = std::move(*opened);
-  blueprint.spec = function->spec();
-  blueprint.real->placement = function->placement();
-  blueprint.real->config = function->take_config();
-  blueprint.make = [function, &poller](pci::ModelPorts ports) {
-    return std::make_unique<RealModel>(function, std::move(ports), poller);
-  };
-  return {};
-}
-
-Configured<Blueprint> configure(const models::KeyValues& given, models::Poller&) {
+Configured<unsigned> parse(const models::KeyValues& given) {
   const auto parameters = models::Parameters::parse("host", kKeys, given);
   if (!parameters) return std::unexpected(parameters.error());
   const auto bits = parameters->number("dma_bits", kPageShift, 64);
   if (!bits) return std::unexpected(bits.error());
-  Blueprint blueprint;
-  blueprint.real = std::make_shared<models::RealPart>();
-  blueprint.real->dma_bits = static_cast<unsigned>(*bits);
-  blueprint.real->find = find;
-  return blueprint;
+  return static_cast<unsigned>(*bits);
+}
+
+Configured<Blueprint> configure(const models::KeyValues& given, models::Poller&) {
+  if (const auto good = parse(given); !good) return std::unexpected(good.error());
+  return Blueprint{};
 }
 
 }  // namespace
@@ -50,6 +36,22 @@ models::Kind kind() {
           .summary = "a PCI function of this machine that no IOMMU manages (root; see docs/host.md)",
           .keys = kKeys,
           .configure = configure};
+}
+
+unsigned dma_bits(const models::KeyValues& keys) { return parse(keys).value_or(64); }
+
+Configured<RealDevice> open(const pci::Bdf& bdf, models::Poller& poller, Guardian& guardian) {
+  auto opened = RealFunction::open(bdf, guardian);
+  if (!opened) return std::unexpected(models::ConfigError{opened.error()});
+  const std::shared_ptr<RealFunction> function = std::move(*opened);
+  RealDevice device;
+  device.blueprint.spec = function->spec();
+  device.blueprint.make = [function, &poller](pci::ModelPorts ports) {
+    return std::make_unique<RealModel>(function, std::move(ports), poller);
+  };
+  device.placement = function->placement();
+  device.config = function->take_config();
+  return device;
 }
 
 }  // namespace iommufd::host

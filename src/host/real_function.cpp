@@ -101,27 +101,34 @@ pci::Placement read_placement(const HostFunction& function, const ConfigFile& co
 
 }  // namespace
 
-std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(const pci::Bdf& bdf) {
-  const auto found = usable(bdf);
-  if (!found) return std::unexpected(found.error());
+std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(const pci::Bdf& bdf, Guardian& guardian) {
   const std::string directory = directory_of(bdf);
   const auto failed = [&](std::string_view what, Errno e) {
     return std::unexpected(fmt::format("{}: {} ({})", bdf.str(), what, errno_name(e)));
   };
+  if (const auto first = usable(bdf); !first) return std::unexpected(first.error());
   auto claimed = claim(bdf);
   if (!claimed) return std::unexpected(claimed.error());
+  const auto found = usable(bdf);  // nobody changes it now
+  if (!found) return std::unexpected(found.error());
   Result<std::unique_ptr<ConfigFile>> config = ConfigFile::open(directory + "/config");
   if (!config) return failed("its config space cannot be opened for writing", config.error());
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
   std::shared_ptr<RealFunction> function(
-      new RealFunction(directory, read_spec(**config, *found, resettable), read_placement(*found, **config)));
+      new RealFunction(directory, read_spec(**config, *found, resettable), read_placement(*found, **config), guardian));
   Result<Bars> bars = Bars::open(directory, function->spec_.bars);
   if (!bars)
     return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());
+  if (const Result<void> told = guardian.add(bdf, resettable ? Reset::kPossible : Reset::kImpossible, claimed->get());
+      !told)
+    return failed("its guardian is gone", told.error());
   function->claim_ = *std::move(claimed);
   function->bars_ = std::move(*bars);
   Result<std::unique_ptr<Messages>> messages = Messages::create(function->spec_, **config);
   if (!messages) return failed("no page can be pinned for its interrupts", messages.error());
+  if (*messages)
+    if (const Result<void> held = guardian.hold((*messages)->pin()); !held)
+      return failed("its guardian cannot hold the page of its interrupts", held.error());
   function->messages_ = std::move(*messages);
   function->status_ = Fd(::open((directory + "/config").c_str(), O_RDONLY | O_CLOEXEC));
   function->config_ = std::move(*config);
@@ -140,12 +147,23 @@ std::unique_ptr<ConfigFile> RealFunction::take_config() {
         messages_->point_msix(bars_);
         return true;
       });
+  config->set_master_watch([this](bool on) {
+    if (on) has_been_live_.store(true);
+    return guardian_.set_live(placement_.bdf, on).has_value() || !on;
+  });
   return std::move(config_);
 }
 
 Result<void> RealFunction::reset() const {
   const Fd file(IOMMUFD_TRY(sys::check(::open((directory_ + "/reset").c_str(), O_WRONLY | O_CLOEXEC))));
   return sys::write_all(file.get(), "1\n");
+}
+
+u64 RealFunction::leave_as_it_is() const {
+  const u64 pages = guardian_.pinned();
+  if (!has_been_live_.load() || pages == 0) return 0;
+  guardian_.keep_pages(placement_.bdf);
+  return pages;
 }
 
 bool RealFunction::intx_pending() const {

@@ -15,7 +15,13 @@ RealModel::RealModel(std::shared_ptr<RealFunction> function, pci::ModelPorts por
 RealModel::~RealModel() { poller_.remove(*this); }
 
 void RealModel::reset() {
-  if (!function_->can_reset()) return;
+  if (!function_->can_reset()) {
+    if (const u64 pages = function_->leave_as_it_is(); pages != 0)
+      ports_.note(fmt::format(
+          "it cannot be reset, and was left with {} pages mapped: they stay pinned until `iommufd-user release {}`",
+          pages, function_->placement().bdf.str()));
+    return;
+  }
   if (const Result<void> done = function_->reset(); !done)
     ports_.note(fmt::format("the reset failed ({}); it goes on as it is", errno_name(done.error())));
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "host/host_kind.hpp"
 #include "host/ram.hpp"
 #include "machine/groups.hpp"
 #include "machine/kinds.hpp"
@@ -38,23 +39,41 @@ void identify(pci::FunctionSpec& function, const Identity& identity) {
   function.revision = identity.revision.value_or(function.revision);
 }
 
-// What the devices are, in their order; what they need of the machine outside (files) is theirs then.
-std::expected<std::vector<models::Blueprint>, std::string> configure(const MachineSpec& spec, models::Poller& poller) {
-  std::vector<models::Blueprint> out;
+// What a device is; of a real function also where it is, and its config space.
+struct Planned {
+  models::Blueprint blueprint;
+  std::optional<pci::Placement> placement{};
+  std::unique_ptr<pci::HardwareConfig> config{};
+};
+
+std::expected<Planned, std::string> plan_simulated(const DeviceSpec& device, models::Poller& poller) {
+  const models::Kind* kind = find_kind(device.model);
+  if (kind == nullptr)
+    return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", device.model));
+  models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
+  if (!blueprint) return std::unexpected(blueprint.error().text);
+  if (blueprint->acquire)
+    if (const auto acquired = blueprint->acquire(); !acquired) return std::unexpected(acquired.error().text);
+  blueprint->spec.rom = device.rom;
+  identify(blueprint->spec, device.identity);
+  return Planned{.blueprint = std::move(*blueprint)};
+}
+
+std::expected<Planned, std::string> plan_real(const DeviceSpec& device, models::Poller& poller,
+                                              host::Guardian& guardian) {
+  auto real = host::open(*device.address, poller, guardian);
+  if (!real) return std::unexpected(real.error().text);
+  return Planned{std::move(real->blueprint), std::move(real->placement), std::move(real->config)};
+}
+
+// In the order of the description; what they need of the machine outside (files, functions) is theirs then.
+std::expected<std::vector<Planned>, std::string> plan(const MachineSpec& spec, models::Poller& poller,
+                                                      host::Guardian* guardian) {
+  std::vector<Planned> out;
   for (const DeviceSpec& device : spec.devices) {
-    const models::Kind* kind = find_kind(device.model);
-    if (kind == nullptr)
-      return std::unexpected(fmt::format("unknown device model '{}': see 'iommufd-user devices'", device.model));
-    models::Configured<models::Blueprint> blueprint = kind->configure(device.keys, poller);
-    if (!blueprint) return std::unexpected(blueprint.error().text);
-    if (blueprint->real)
-      if (const auto found = blueprint->real->find(*blueprint, *device.address, poller); !found)
-        return std::unexpected(found.error().text);
-    if (blueprint->acquire)
-      if (const auto acquired = blueprint->acquire(); !acquired) return std::unexpected(acquired.error().text);
-    blueprint->spec.rom = device.rom;
-    identify(blueprint->spec, device.identity);
-    out.push_back(std::move(*blueprint));
+    auto planned = is_real(device) ? plan_real(device, poller, *guardian) : plan_simulated(device, poller);
+    if (!planned) return std::unexpected(planned.error());
+    out.push_back(std::move(*planned));
   }
   return out;
 }
@@ -74,14 +93,21 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   machine->platform_ = std::move(*platform);
   if (spec.selftest == Selftest::kOn) machine->selftest_ = std::make_unique<selftest::World>(*machine->platform_);
   for (const IommuSpec& iommu : spec.iommus) machine->add(iommu);
-  const auto blueprints = configure(spec, machine->poller_);
-  if (!blueprints) return std::unexpected(blueprints.error());
-  std::vector<pci::FunctionSpec> functions;
-  for (const models::Blueprint& b : *blueprints) functions.push_back(b.real ? pci::FunctionSpec{} : b.spec);
-  auto placed = place(spec, functions);
+  if (std::ranges::any_of(spec.devices, is_real)) {
+    auto guardian = host::Guardian::start();
+    if (!guardian)
+      return std::unexpected(
+          fmt::format("the guardian of real devices cannot be started ({})", errno_name(guardian.error())));
+    machine->guardian_ = std::move(*guardian);
+  }
+  auto planned = plan(spec, machine->poller_, machine->guardian_.get());
+  if (!planned) return std::unexpected(planned.error());
+  std::vector<pci::FunctionSpec> simulated;
+  for (const Planned& p : *planned) simulated.push_back(p.placement ? pci::FunctionSpec{} : p.blueprint.spec);
+  auto placed = place(spec, simulated);
   if (!placed) return std::unexpected(placed.error());
-  for (std::size_t i = 0; i < blueprints->size(); ++i)
-    if (const auto& real = (*blueprints)[i].real) placed->devices[i] = real->placement;
+  for (std::size_t i = 0; i < planned->size(); ++i)
+    if (const auto& real = (*planned)[i].placement) placed->devices[i] = *real;
   const Groups groups = assign_groups(spec.bridges, spec.devices);
   for (std::size_t i = 0; i < spec.bridges.size(); ++i)
     machine->bridges_.push_back(std::make_unique<MachineBridge>(
@@ -90,7 +116,8 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   for (const std::optional<u32>& id : groups.bridges)
     if (id) machine->registry_.reserve_group(*id);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
-    machine->add(spec.devices[i], (*blueprints)[i], placed->devices[i], groups.devices[i]);
+    machine->add(spec.devices[i], std::move((*planned)[i].blueprint), std::move((*planned)[i].config),
+                 placed->devices[i], groups.devices[i]);
   machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
@@ -120,8 +147,8 @@ iommu::Instance* Machine::find_iommu(std::string_view name) const {
   return iommus_[static_cast<std::size_t>(at - iommu_names_.begin())].get();
 }
 
-void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement,
-                  std::optional<u32> group) {
+void Machine::add(const DeviceSpec& spec, models::Blueprint blueprint, std::unique_ptr<pci::HardwareConfig> real,
+                  const pci::Placement& placement, std::optional<u32> group) {
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;
   const std::string name = spec.address->str();
@@ -134,12 +161,11 @@ void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, co
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 
-  has_mappable_bars_ |= blueprint.real != nullptr;  // interrupts are looked for in memory, too
+  has_mappable_bars_ |= real != nullptr;  // interrupts are looked for in memory, too
   for (const pci::BarSpec& bar : blueprint.spec.bars) has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
   device->function = std::make_unique<pci::Function>(
       placement, blueprint.spec, *device->port,
-      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make,
-      blueprint.real ? std::move(blueprint.real->config) : nullptr);
+      [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make, std::move(real));
 
   drivers_.add(*device->function, device->physical);
   devices_.push_back(std::move(device));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/device.hpp"
+#include "host/guardian_process.hpp"
 #include "iommu/device_port.hpp"
 #include "iommu/platform.hpp"
 #include "machine/drivers.hpp"
@@ -62,6 +63,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
+  // Null: there are no real functions.
+  [[nodiscard]] mem::PinKeeper* pin_keeper() { return guardian_.get(); }
   [[nodiscard]] iommu::Platform& platform() { return *platform_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineBridge>> bridges() const { return bridges_; }
@@ -86,8 +89,8 @@ class Machine {
  private:
   Machine(const MachineSpec& spec, Log log);
   void add(const IommuSpec& spec);
-  void add(const DeviceSpec& spec, const models::Blueprint& blueprint, const pci::Placement& placement,
-           std::optional<u32> group);
+  void add(const DeviceSpec& spec, models::Blueprint blueprint, std::unique_ptr<pci::HardwareConfig> real,
+           const pci::Placement& placement, std::optional<u32> group);
   // By the name of the description.
   [[nodiscard]] iommu::Instance* find_iommu(std::string_view name) const;
 
@@ -95,6 +98,7 @@ class Machine {
   const ContainerKind container_;
   const Log log_;
   FaultReport faults_;
+  std::unique_ptr<host::Guardian> guardian_;  // of real functions
   std::unique_ptr<iommu::Platform> platform_;
   std::unique_ptr<selftest::World> selftest_;
   std::vector<std::unique_ptr<iommu::Instance>> iommus_;

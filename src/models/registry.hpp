@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <span>
 #include <string_view>
 
@@ -11,20 +10,8 @@
 #include "models/poller.hpp"
 #include "pci/device_model.hpp"
 #include "pci/function_spec.hpp"
-#include "pci/hardware_config.hpp"
 
 namespace iommufd::models {
-
-struct Blueprint;
-
-// What a blueprint of a real function has beside: it is there, and is found at its address.
-struct RealPart {
-  unsigned dma_bits = 64;  // of its addresses
-  // Opens the function, once, and fills in the rest of the blueprint: what it is, `make`, and the following. Errors: sentences.
-  std::function<Configured<void>(Blueprint&, const pci::Bdf&, Poller&)> find;
-  pci::Placement placement{};
-  std::unique_ptr<pci::HardwareConfig> config{};
-};
 
 // A model with its keys decided: what it looks like on the bus, and how to make one for a pci::Function.
 struct Blueprint {
@@ -32,8 +19,6 @@ struct Blueprint {
   pci::ModelFactory make;
   // Takes what the device needs of the host (a file, its lock): once, before `make`. Empty: nothing. Errors: sentences.
   std::function<Configured<void>()> acquire{};
-  // Null: a simulated one.
-  std::shared_ptr<RealPart> real{};
 };
 
 struct Kind {

@@ -71,7 +71,7 @@ Ref<mem::AddressSpace> ClientCall::memory() {
   if (!memory_) {
     Result<Ref<ProcessMemory>> process = runtime_.processes.memory(scope_, *task_);
     if (process) {
-      memory_ = make_ref<ClientMemory>(std::move(*process), runtime_.options);
+      memory_ = make_ref<ClientMemory>(std::move(*process), runtime_.options, runtime_.service.pin_keeper());
     } else {
       memory_ = make_ref<NoMemory>();
     }

@@ -205,7 +205,7 @@ void ClientMemory::hold_file(CallScope& call, const Vma& vma, u64 start, u64 end
 Result<void> ClientMemory::hold_frames(CallScope& call, u64 start, u64 end, u64 page_size,
                                        std::vector<mem::PageRun>& out) {
   constexpr int kAttempts = 16;
-  const Ref<PinRing> ring = IOMMUFD_TRY(process_->pin_ring());
+  const Ref<PinRing> ring = IOMMUFD_TRY(process_->pin_ring(keeper_));
   const mem::RealFrames pagemap = IOMMUFD_TRY(mem::RealFrames::open(call.tid()));
   for (u64 at = start; at < end;) {
     const u64 length = std::min(end - at, PinRing::kMaxLength);
@@ -237,7 +237,7 @@ Result<void> ClientMemory::hold_frames(CallScope& call, u64 start, u64 end, u64 
 }
 
 std::optional<u64> ClientMemory::hold_private(CallScope& call, u64 start, u64 end) {
-  const Result<Ref<PinRing>> ring = process_->pin_ring();
+  const Result<Ref<PinRing>> ring = process_->pin_ring(keeper_);
   if (!ring) {
     report_not_held(ring.error());
     return {};

@@ -26,8 +26,9 @@ namespace iommufd::run {
 
 class ClientMemory final : public mem::AddressSpace {
  public:
-  ClientMemory(Ref<ProcessMemory> process, const Options& options)
-      : process_(std::move(process)), policy_(options.pin), frames_end_(options.frames_end) {}
+  // `keeper` hears of real pins; null: nobody does.
+  ClientMemory(Ref<ProcessMemory> process, const Options& options, mem::PinKeeper* keeper)
+      : process_(std::move(process)), policy_(options.pin), frames_end_(options.frames_end), keeper_(keeper) {}
 
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
@@ -76,6 +77,7 @@ class ClientMemory final : public mem::AddressSpace {
   const Ref<ProcessMemory> process_;
   const PinPolicy policy_;
   const u64 frames_end_;
+  mem::PinKeeper* const keeper_;
   Mutex mu_{LockRank::kLeaf};
   std::map<u64, Range> ranges_ IOMMUFD_GUARDED_BY(mu_);  // by start; they do not overlap
   u64 generation_ = 0;  // of private holds; populate() is not called in parallel for one mapping

@@ -5,8 +5,8 @@
 
 #include <array>
 
+#include "base/packet.hpp"
 #include "base/sys.hpp"
-#include "run/packet.hpp"
 
 namespace iommufd::run {
 

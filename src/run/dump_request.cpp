@@ -8,10 +8,10 @@
 
 #include <csignal>
 
+#include "base/packet.hpp"
 #include "base/sys.hpp"
 #include "run/dump_message.hpp"
 #include "run/dump_socket.hpp"
-#include "run/packet.hpp"
 #include "run/proc_status.hpp"
 
 namespace iommufd::run {

@@ -10,9 +10,9 @@
 
 #include <new>
 
+#include "base/packet.hpp"
 #include "base/sys.hpp"
 #include "run/dump_message.hpp"
-#include "run/packet.hpp"
 
 namespace iommufd::run {
 namespace {

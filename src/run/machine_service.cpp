@@ -236,6 +236,8 @@ class MachineService final : public Service {
   }
   void program_ended() override { recorder_.write_index(); }
 
+  mem::PinKeeper* pin_keeper() override { return machine_->pin_keeper(); }
+
   FaultPlans* faults() override { return machine_->selftest() != nullptr ? &faults_ : nullptr; }
 
   // A client may have stored into a mapped register before this call: what it says must count first.

@@ -30,7 +30,7 @@ long io_uring_register(int ring, unsigned operation, const void* argument, unsig
 
 struct PinRing::Layout : io_uring_params {};
 
-Result<Ref<PinRing>> PinRing::create() {
+Result<Ref<PinRing>> PinRing::create(mem::PinKeeper* keeper) {
   Layout layout{};
   Fd ring(static_cast<int>(
       IOMMUFD_TRY(sys::check(::syscall(SYS_io_uring_setup, kEntries, static_cast<io_uring_params*>(&layout))))));
@@ -44,21 +44,24 @@ Result<Ref<PinRing>> PinRing::create() {
   table.nr = kSlots;
   table.flags = IORING_RSRC_REGISTER_SPARSE;
   IOMMUFD_TRY(sys::ok(io_uring_register(ring.get(), IORING_REGISTER_BUFFERS2, &table, sizeof(table))));
+  if (keeper != nullptr) IOMMUFD_TRY(keeper->hold(ring.get()));
   Fd staging = IOMMUFD_TRY(sys::make_sealed_memfd("iommufd-staging", kStagingSize));
   sys::Mapping staging_memory = IOMMUFD_TRY(sys::Mapping::map(staging.get(), 0, kStagingSize, Access::kReadWrite));
   return Ref<PinRing>::adopt(new PinRing(std::move(ring), std::move(staging), std::move(staging_memory),
-                                         std::move(rings), std::move(entries), layout));
+                                         std::move(rings), std::move(entries), layout, keeper));
 }
 
 PinRing::PinRing(Fd ring, Fd staging, sys::Mapping staging_memory, sys::Mapping rings, sys::Mapping entries,
-                 const Layout& layout)
+                 const Layout& layout, mem::PinKeeper* keeper)
     : ring_(std::move(ring)),
       staging_(std::move(staging)),
       staging_memory_(std::move(staging_memory)),
       rings_(std::move(rings)),
       entries_(std::move(entries)),
       layout_(std::make_unique<const Layout>(layout)),
-      free_(kSlots) {
+      keeper_(keeper),
+      free_(kSlots),
+      pages_(kSlots) {
   std::iota(free_.rbegin(), free_.rend(), 0);
 }
 
@@ -90,12 +93,23 @@ Result<u32> PinRing::pin(CallScope& call, u64 start, u64 length) {
                                                           sizeof(argument.update), 0, 0}));
     return {};
   }();
-  if (registered) return slot;
+  if (registered) {
+    const s64 pages = static_cast<s64>(length / kPageSize);
+    if (keeper_ != nullptr) keeper_->count(pages);
+    const MutexLock lock(mu_);
+    pages_[slot] = pages;
+    return slot;
+  }
   give_back(slot);
   return Err(registered.error());
 }
 
 void PinRing::unpin(u32 slot) {
+  if (keeper_ != nullptr) {
+    if (keeper_->keeps()) return;
+    const MutexLock lock(mu_);
+    keeper_->count(-pages_[slot]);
+  }
   iovec nothing{};
   io_uring_rsrc_update2 update{};
   update.offset = slot;

@@ -18,6 +18,7 @@
 #include "base/ref.hpp"
 #include "base/sync.hpp"
 #include "base/sys.hpp"
+#include "mem/pin_keeper.hpp"
 #include "run/call_scope.hpp"
 
 namespace iommufd::run {
@@ -27,14 +28,14 @@ class PinRing final : public RefCounted {
   static constexpr u32 kSlots = 16384;
   static constexpr u64 kMaxLength = u64{1} << 30;
 
-  // Errors: those of io_uring_setup (kNoSys, kPerm: not allowed here; kNoMem).
-  static Result<Ref<PinRing>> create();
+  // `keeper` (null: nobody) outlives it. Errors: those of io_uring_setup (kNoSys, kPerm: not allowed here; kNoMem), and of the keeper.
+  static Result<Ref<PinRing>> create(mem::PinKeeper* keeper);
 
   // Holds [start, start + length) of the caller's memory, page aligned, at most kMaxLength, and returns the slot. Errors: those
   // of injection (kPerm, kOpNotSupp, kSrch); kNoMem (the limit, or no slot left); kFault, kOpNotSupp (memory that cannot be
   // held, or that may not be written).
   Result<u32> pin(CallScope& call, u64 start, u64 length) IOMMUFD_EXCLUDES(mu_);
-  // Never fails.
+  // Never fails. Does nothing when the keeper keeps all pins.
   void unpin(u32 slot) IOMMUFD_EXCLUDES(mu_);
 
   // Copies between what is held in `slot`, named by the address that it had when it was pinned, and `buf`. Pre: it lies
@@ -45,7 +46,7 @@ class PinRing final : public RefCounted {
  private:
   struct Layout;  // of the rings: struct io_uring_params
   PinRing(Fd ring, Fd staging, sys::Mapping staging_memory, sys::Mapping rings, sys::Mapping entries,
-          const Layout& layout);
+          const Layout& layout, mem::PinKeeper* keeper);
   ~PinRing() override;
   Result<void> run_locked(u8 operation, u32 slot, u64 va, std::size_t size) IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] u32& word(u32 offset) const;
@@ -55,8 +56,10 @@ class PinRing final : public RefCounted {
   const Fd staging_;
   const sys::Mapping staging_memory_, rings_, entries_;
   const std::unique_ptr<const Layout> layout_;
+  mem::PinKeeper* const keeper_;
   Mutex mu_{LockRank::kLeaf};
   std::vector<u32> free_ IOMMUFD_GUARDED_BY(mu_);
+  std::vector<s64> pages_ IOMMUFD_GUARDED_BY(mu_);  // of each slot
 };
 
 }  // namespace iommufd::run

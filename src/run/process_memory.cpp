@@ -193,9 +193,9 @@ Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std:
   return {};
 }
 
-Result<Ref<PinRing>> ProcessMemory::pin_ring() {
+Result<Ref<PinRing>> ProcessMemory::pin_ring(mem::PinKeeper* keeper) {
   const MutexLock lock(ring_mu_);
-  if (!ring_) ring_ = IOMMUFD_TRY(PinRing::create());
+  if (!ring_) ring_ = IOMMUFD_TRY(PinRing::create(keeper));
   return ring_;
 }
 

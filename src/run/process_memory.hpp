@@ -63,7 +63,7 @@ class ProcessMemory final : public mem::AddressSpace {
   Result<Vma> vma_at(UserVa at) const { return vmas_.find(at.raw()); }
 
   // The io_uring that holds pages of this memory; made when it is first needed. Errors: PinRing::create().
-  Result<Ref<PinRing>> pin_ring() IOMMUFD_EXCLUDES(ring_mu_);
+  Result<Ref<PinRing>> pin_ring(mem::PinKeeper* keeper) IOMMUFD_EXCLUDES(ring_mu_);
 
   // Some process still runs in it.
   [[nodiscard]] bool alive() const;

@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "dump/files.hpp"
 #include "ioctl/file.hpp"
+#include "mem/pin_keeper.hpp"
 #include "run/fault_plans.hpp"
 #include "run/live_tree.hpp"
 #include "vfio/file_memory.hpp"
@@ -39,6 +40,9 @@ class Service {
   virtual Result<void> publish(mem::AddressSpace& /*memory*/, UserVa /*page*/, std::span<PhysAddr> /*frames*/) {
     return Err(Errno::kNoSys);
   }
+
+  // Who has to know of real pins; null: nobody.
+  virtual mem::PinKeeper* pin_keeper() { return nullptr; }
 
   // What the client asked to fail; null when it cannot ask.
   virtual FaultPlans* faults() { return nullptr; }

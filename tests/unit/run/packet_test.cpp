@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "run/packet.hpp"
+#include "base/packet.hpp"
 
 #include <sys/eventfd.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "run/packet.hpp"
+#include "base/packet.hpp"
 
 #include <sys/socket.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/sys.hpp"
 
-namespace iommufd::run {
+namespace iommufd {
 namespace {
 
 struct Ancillary {
@@ -63,4 +63,4 @@ Result<Fd> receive_packet_bytes(const Fd& socket, std::span<std::byte> bytes) {
   return received;
 }
 
-}  // namespace iommufd::run
+}  // namespace iommufd

@@ -11,7 +11,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 
-namespace iommufd::run {
+namespace iommufd {
 
 enum class SendMode : u8 { kWait, kDontWait };
 
@@ -33,4 +33,4 @@ Result<Fd> receive_packet(const Fd& socket, T& packet) {
   return receive_packet_bytes(socket, std::as_writable_bytes(std::span(&packet, 1)));
 }
 
-}  // namespace iommufd::run
+}  // namespace iommufd
