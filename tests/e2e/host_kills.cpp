@@ -42,8 +42,8 @@ using std::chrono::milliseconds;
 
 constexpr auto kPatience = std::chrono::seconds(20);
 constexpr u64 kPage = 4096;
-// The reads in flight (63) need up to 315 ms at the 200 commands a second of the disk (tests/e2e/boot).
-constexpr auto kFlight = milliseconds(400);
+// The reads in flight (63) need up to 210 ms at the 300 commands a second of the disk (tests/e2e/boot).
+constexpr auto kFlight = milliseconds(280);
 
 [[noreturn]] void fail(const std::string& what) {
   std::fprintf(stderr, "host_kills: %s\n", what.c_str());
@@ -81,7 +81,7 @@ bool masters_bus(const std::string& bdf) {
   return (bytes[4] & 4) != 0;
 }
 
-// What a server that died without a guardian has left undone, so that the next round begins as the first did.
+// What a server that died without a guardian has left undone.
 void stop_function(const std::string& bdf) {
   const std::string directory = "/sys/bus/pci/devices/" + bdf;
   std::ofstream(directory + "/reset") << 1;
@@ -148,11 +148,10 @@ u64 take_free_pages(milliseconds time) {
     ::madvise(p, size, MADV_NOHUGEPAGE);
     if (::madvise(p, size, MADV_POPULATE_WRITE) != 0) ::_exit(1);
     std::this_thread::sleep_for(time);
-    const auto* words = static_cast<const u64*>(p);
-    constexpr u64 kWords = kPage / sizeof(u64);
+    constexpr std::array<char, kPage> kZeros{};
     u64 written = 0;
-    for (u64 page = 0; page < size / kPage; ++page)
-      written += u64{std::any_of(words + page * kWords, words + (page + 1) * kWords, [](u64 w) { return w != 0; })};
+    for (u64 at = 0; at < size; at += kPage)
+      written += u64{std::memcmp(static_cast<char*>(p) + at, kZeros.data(), kPage) != 0};
     (void)!::write(pipe[1], &written, sizeof(written));
     ::_exit(0);
   }
@@ -190,8 +189,11 @@ class Kills {
         processes_(product_, client_),
         random_(seed) {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // who is left over becomes our child
+    stop_function(bdf_);                 // the firmware may have looked for a system on the disk
   }
   void round(Victim victim);
+  // What the last round may have left is of this victim, too.
+  void settle(Victim victim) { look(tallies_[static_cast<std::size_t>(victim)]); }
   [[nodiscard]] const Tally& tally(Victim victim) const { return tallies_[static_cast<std::size_t>(victim)]; }
   void report() const;
 
@@ -209,6 +211,7 @@ class Kills {
   const Guardian guardian_;
   const Processes processes_;
   std::mt19937_64 random_;
+  std::string round_;  // what it was, for who reads of it
   KernelLog log_;
   std::array<Tally, kVictims.size()> tallies_{};
 };
@@ -248,30 +251,33 @@ bool Kills::await_master(pid_t front) const {
   return true;
 }
 
-pid_t child_of(pid_t process) {
-  std::ifstream children("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
-  pid_t child = 0;
-  children >> child;
-  return child;
+bool is_guardian(pid_t pid) {
+  std::string name;
+  return std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name) && name == "iommufd-guard";
 }
 
-// True: there was a guardian, which is what is neither front nor server.
+// The server is the front's child.
+pid_t server_of(pid_t front) {
+  std::ifstream children("/proc/" + std::to_string(front) + "/task/" + std::to_string(front) + "/children");
+  for (pid_t child = 0; children >> child;)
+    if (!is_guardian(child)) return child;
+  return 0;
+}
+
+// True: there was a guardian.
 bool Kills::kill(Victim victim, pid_t front, Tally& t) const {
-  pid_t server = 0;
   std::vector<pid_t> victims;
   for (const auto end = Clock::now() + kPatience; victims.empty() && Clock::now() < end;) {
-    server = child_of(front);
+    const pid_t server = server_of(front);
     victims = victim == Victim::kClient ? processes_.clients() : std::vector<pid_t>(server > 0 ? 1 : 0, server);
   }
-  bool has_guardian = false;
-  for (const pid_t pid : processes_.ours()) {
-    if (pid == front || pid == server) continue;
-    has_guardian = true;
-    if (guardian_ == Guardian::kDiesFirst) ::kill(pid, SIGKILL);
-  }
+  std::vector<pid_t> guardians = processes_.ours();
+  std::erase_if(guardians, [](pid_t pid) { return !is_guardian(pid); });
+  if (guardian_ == Guardian::kDiesFirst)
+    for (const pid_t pid : guardians) ::kill(pid, SIGKILL);
   t.mastering += u64{masters_bus(bdf_)};
   for (const pid_t pid : victims) ::kill(pid, SIGKILL);
-  return has_guardian;
+  return !guardians.empty();
 }
 
 bool Kills::is_empty(Clock::time_point until) const {
@@ -303,14 +309,15 @@ void Kills::await_end(Tally& t) const {
 
 void Kills::look(Tally& t) {
   const bool quiet = !masters_bus(bdf_);
-  // Now, while what is in flight would come; then once more, for what was free meanwhile.
-  const u64 overwritten = take_free_pages(kFlight) + take_free_pages(milliseconds(0));
+  // While what is in flight would come. What is written now into pages that are free is found in the next round.
+  const u64 overwritten = take_free_pages(kFlight);
   const u64 damage = log_.damage();
   if (overwritten != 0) std::printf("  %llu pages of another process were overwritten\n", ull{overwritten});
   t.not_quiet += u64{!quiet || masters_bus(bdf_)};
   t.overwritten += u64{overwritten != 0};
   t.poison += u64{damage != 0};
   t.damaged += u64{overwritten != 0 || damage != 0};
+  if (!quiet || overwritten != 0 || damage != 0) std::printf("  in %s\n", round_.c_str());
   if (masters_bus(bdf_)) stop_function(bdf_);
 }
 
@@ -330,8 +337,11 @@ void Kills::round(Victim victim) {
     std::puts("  the client did not start");
     show_log();
   }
-  if (!early) std::this_thread::sleep_for(milliseconds(pick(600)));
-  t.guarded += u64{kill(victim, front, t)};
+  if (!early) std::this_thread::sleep_for(milliseconds(pick(400)));
+  const bool mastered = masters_bus(bdf_), guarded = kill(victim, front, t);
+  t.guarded += u64{guarded};
+  round_ = "round " + std::to_string(t.rounds) + " of the " + kVictims[static_cast<std::size_t>(victim)] + ", " + size +
+           (early ? ", early" : "") + (mastered ? ", mastering" : "") + (guarded ? ", guarded" : "");
   await_end(t);
   look(t);
 }
@@ -365,9 +375,12 @@ int main(int argc, char** argv) {
   std::printf("--seed=%llu\n", ull{seed});
   const auto begun = Clock::now();
   Kills kills(argv[1], argv[2], argv[3], seed, guardian);
-  for (u64 i = 0; i < 2 * rounds; ++i) {
-    kills.round(static_cast<Victim>(i % kVictims.size()));
-    if ((i + 1) % 50 == 0) kills.report();
+  for (const Victim victim : {Victim::kClient, Victim::kServer}) {
+    for (u64 i = 1; i <= rounds; ++i) {
+      kills.round(victim);
+      if (i % 50 == 0 && i != rounds) kills.report();
+    }
+    kills.settle(victim);
   }
   kills.report();
   std::printf("%llu kills in %.0f s\n", ull{2 * rounds}, std::chrono::duration<double>(Clock::now() - begun).count());
