@@ -63,7 +63,7 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Null: there are no real functions.
+  // Null: there is no real function.
   [[nodiscard]] mem::PinKeeper* pin_keeper() { return guardian_.get(); }
   [[nodiscard]] iommu::Platform& platform() { return *platform_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A real function's config space, with a file in its place: what is read, and what is never written.
+#include "host/config_file.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "pci/config_registers.hpp"
+#include "pci/function_spec.hpp"
+#include "pci/virtual_config.hpp"
+
+namespace iommufd::host {
+namespace {
+
+namespace reg = pci::reg;
+using testing::ElementsAre;
+
+class ConfigFileTest : public testing::Test {
+ protected:
+  static constexpr u32 kMsi = 0x50, kMsix = 0x70, kPm = 0x90;
+
+  void SetUp() override {
+    put(reg::kVendor, {0x34, 0x12, 0xe8, 0x11});
+    put(reg::kStatus, {0x10});
+    put(reg::kCapPointer, {kMsi});
+    put(kMsi, {reg::kCapMsi, kMsix, 0x80, 0x00});  // 64 bits, one vector
+    put(kMsix, {reg::kCapMsix, kPm, 0x03, 0x00});
+    put(kPm, {reg::kCapPm, 0x00, 0x03, 0x00});
+    char path[] = "/tmp/iommufd_config_XXXXXX";
+    file_ = Fd(::mkstemp(path));
+    ASSERT_EQ(::write(file_.get(), bytes_.data(), bytes_.size()), static_cast<ssize_t>(bytes_.size()));
+    config_ = std::move(*ConfigFile::open(path));
+    ::unlink(path);
+  }
+  void put(u32 at, std::vector<u8> bytes) { std::ranges::copy(bytes, bytes_.begin() + at); }
+  u16 on_disk(u32 at) const {
+    u16 value = 0;
+    EXPECT_EQ(::pread(file_.get(), &value, sizeof(value), at), 2);
+    return value;
+  }
+  std::unique_ptr<ConfigFile> config_;
+
+ private:
+  std::array<u8, reg::kConfigSize> bytes_{};
+  Fd file_;
+};
+
+TEST_F(ConfigFileTest, finds_capabilities_and_their_lengths) {
+  EXPECT_EQ(config_->size(), 256u);
+  EXPECT_EQ(config_->read(reg::kVendor, 4), 0x11e81234u);
+  ASSERT_EQ(config_->capabilities().size(), 3u);
+  EXPECT_EQ(config_->find(reg::kCapMsix), kMsix);
+  EXPECT_EQ(config_->capabilities()[0].length, reg::kMsiSize64);
+  EXPECT_EQ(config_->capabilities()[1].length, reg::kMsixSize);
+  EXPECT_EQ(config_->capabilities()[2].length, reg::kPmSize);
+}
+
+TEST_F(ConfigFileTest, intx_stays_disabled_whoever_writes) {
+  config_->write(reg::kCommand, 2, reg::kCommandMemory);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandMemory | reg::kCommandIntxDisable);
+  config_->write(reg::kCommand, 4, 0);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandIntxDisable);
+  config_->write(reg::kCommand + 1, 1, 0);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandIntxDisable);
+}
+
+TEST_F(ConfigFileTest, messages_are_enabled_only_when_they_have_a_place) {
+  config_->write(kMsi + reg::kMsiFlags, 2, reg::kMsiEnable);
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & reg::kMsiEnable, 0);
+  config_->write(kMsix + reg::kMsixControl, 2, reg::kMsixEnable);
+  EXPECT_EQ(on_disk(kMsix + reg::kMsixControl) & reg::kMsixEnable, 0);
+  int msi = 0, msix = 0;
+  config_->set_message_setup([&] { return ++msi != 0; }, [&] { return ++msix != 0; });
+  config_->write(kMsi, 4, reg::kCapMsi | u32{reg::kMsiEnable} << 16);
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & reg::kMsiEnable, reg::kMsiEnable);
+  config_->write(kMsix + reg::kMsixControl + 1, 1, reg::kMsixEnable >> 8);
+  EXPECT_EQ(on_disk(kMsix + reg::kMsixControl) & reg::kMsixEnable, reg::kMsixEnable);
+  config_->write(kMsi + reg::kMsiFlags, 2, reg::kMsiEnable);  // on already: not again
+  EXPECT_EQ(msi, 1);
+  EXPECT_EQ(msix, 1);
+}
+
+TEST_F(ConfigFileTest, bus_mastering_is_announced_before_and_after) {
+  std::vector<std::pair<bool, bool>> seen;  // what was said, and what the register had then
+  bool allowed = true;
+  config_->set_master_watch([&](bool on) {
+    seen.emplace_back(on, (on_disk(reg::kCommand) & reg::kCommandMaster) != 0);
+    return allowed;
+  });
+  config_->write(reg::kCommand, 2, reg::kCommandMaster);
+  config_->write(reg::kCommand, 2, reg::kCommandMaster | reg::kCommandMemory);
+  config_->write(reg::kCommand, 1, 0);
+  EXPECT_THAT(seen, ElementsAre(std::pair(true, false), std::pair(false, false)));
+  allowed = false;
+  config_->write(reg::kCommand, 2, reg::kCommandMaster | reg::kCommandMemory);
+  EXPECT_EQ(on_disk(reg::kCommand) & (reg::kCommandMaster | reg::kCommandMemory), reg::kCommandMemory);
+}
+
+TEST_F(ConfigFileTest, restore_puts_the_header_back_and_leaves_the_rest) {
+  const std::vector<u8> before = config_->bytes();
+  config_->write(reg::kBar0, 4, 0xfe000000);
+  config_->write(reg::kCommand, 2, reg::kCommandMemory | reg::kCommandIntxDisable);
+  config_->write(0xc0, 4, 0x12345678);  // the device's own
+  config_->restore(before);
+  EXPECT_EQ(config_->read(reg::kBar0, 4), 0u);
+  EXPECT_EQ(config_->command(), reg::kCommandIntxDisable);
+  EXPECT_EQ(config_->read(0xc0, 4), 0x12345678u);
+}
+
+TEST_F(ConfigFileTest, power_states) {
+  EXPECT_EQ(config_->power(), pci::PowerState::kD0);
+  config_->set_power(pci::PowerState::kD3hot);
+  EXPECT_EQ(config_->power(), pci::PowerState::kD3hot);
+  config_->set_power(pci::PowerState::kD0);
+  EXPECT_EQ(on_disk(kPm + reg::kPmControl), 0);
+}
+
+// vfio-pci's rules on a real space: what the client enables and points elsewhere is virtual.
+TEST_F(ConfigFileTest, a_client_does_not_reach_the_address_of_messages) {
+  pci::FunctionSpec spec;
+  spec.msi = pci::MsiSpec{.at = kMsi};
+  pci::VirtualConfig client(*config_, spec);
+  const u32 address = 0xfee00000;
+  (void)client.write(*config_, kMsi + reg::kMsiAddressLow, std::as_bytes(std::span(&address, 1)));
+  u32 seen = 0;
+  client.read(*config_, kMsi + reg::kMsiAddressLow, std::as_writable_bytes(std::span(&seen, 1)));
+  EXPECT_EQ(seen, address);
+  EXPECT_EQ(config_->read(kMsi + reg::kMsiAddressLow, 4), 0u);
+}
+
+}  // namespace
+}  // namespace iommufd::host
