@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// moved_pages [BDF]: which pages of a process the kernel moves when it compacts memory. Four kinds of memory of MIB (16) each: plain,
+// moved_pages [BDF]: which pages of a process the kernel moves when it compacts memory. Four kinds of memory of 8 MiB each: plain,
 // locked by mlock2(), held by the registered buffers of an io_uring, and, with BDF of a function without an IOMMU, mapped into an
 // IOAS (under `iommufd-user run -d host`). They are touched a page of each in turn, with two pages of a filler between; the filler goes,
 // which leaves holes everywhere, and 1 is written to /proc/sys/vm/compact_memory. What /proc/self/pagemap says before and afterwards
@@ -24,7 +24,7 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-enum { kPages = 4096, kPage = 4096, kFillers = 2, kIova = 1 << 30 };
+enum { kPages = 2048, kPage = 4096, kFillers = 2, kIova = 1 << 30 };
 
 struct memory {
   const char* name;
