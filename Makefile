@@ -38,7 +38,7 @@ e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a gu
 	ctest --preset e2e
 
 e2e-stress: deps-build+test+qemu $R/build.ninja ## STRESS_ROUNDS (200) kills each of client and server while a real disk does DMA; then DANGER_ROUNDS (20) unguarded
-	cmake --build --preset release --target product e2e_host_kills e2e_moved_pages
+	cmake --build --preset release --target product e2e_host_kills e2e_busy_reader e2e_moved_pages
 	STRESS_ROUNDS=$(STRESS_ROUNDS) tests/e2e/boot --build $R stress
 	DANGER_ROUNDS=$(DANGER_ROUNDS) tests/e2e/boot --build $R danger
 
