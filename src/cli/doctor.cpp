@@ -30,7 +30,7 @@ constexpr std::size_t kStateWidth = 7;  // "limited"
 }  // namespace
 
 std::vector<Section> examine_machine() {
-  return {system_section(), calls_section(), memory_section(), paths_section(), kernel_section()};
+  return {system_section(), calls_section(), memory_section(), paths_section(), host_section(), kernel_section()};
 }
 
 std::string render(std::span<const Section> sections, Colour colour) {

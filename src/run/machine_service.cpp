@@ -218,15 +218,20 @@ class MachineService final : public Service {
     return ioctl::open_vfio_device(call, *device, std::move(memory));
   }
 
+  // Who knows where one page of a huge page is knows where all of it is.
   Result<void> publish(mem::AddressSpace& memory, UserVa page, std::span<PhysAddr> frames) override {
     std::vector<mem::PageRun> runs;
     IOMMUFD_TRY(memory.populate(page, frames.size(), Access::kRead, runs));
-    u64 done = 0;
-    for (const mem::PageRun& run : runs) {
-      IOMMUFD_TRY(machine_->platform().phys().publish(memory, advance(page, done * kPageSize), run,
-                                                      frames.subspan(done, run.pages)));
-      done += run.pages;
-    }
+    const u64 huge = std::ranges::max(runs, {}, &mem::PageRun::page_size).page_size;
+    const u64 start = align_down(page.raw(), huge);
+    const u64 end = align_up(page.raw() + frames.size() * kPageSize, huge);
+    std::vector<PhysAddr> all((end - start) / kPageSize);
+    std::vector<mem::PageRun> around;
+    // What cannot be had as a whole (a part was unmapped) is published as far as it was asked for.
+    if (huge == kPageSize || !memory.populate(UserVa{start}, all.size(), Access::kRead, around))
+      return publish_runs(memory, page, runs, frames);
+    IOMMUFD_TRY(publish_runs(memory, UserVa{start}, around, all));
+    std::ranges::copy(std::span(all).subspan((page.raw() - start) / kPageSize, frames.size()), frames.begin());
     return {};
   }
 
@@ -246,6 +251,16 @@ class MachineService final : public Service {
   }
 
  private:
+  Result<void> publish_runs(mem::AddressSpace& memory, UserVa page, std::span<const mem::PageRun> runs,
+                            std::span<PhysAddr> frames) {
+    u64 done = 0;
+    for (const mem::PageRun& run : runs) {
+      IOMMUFD_TRY(machine_->platform().phys().publish(memory, advance(page, done * kPageSize), run,
+                                                      frames.subspan(done, run.pages)));
+      done += run.pages;
+    }
+    return {};
+  }
   // A driver has taken or left a function.
   void machine_changed() IOMMUFD_EXCLUDES(tree_mu_) {
     const MutexLock lock(tree_mu_);

@@ -268,3 +268,17 @@ TEST(HG13, "pagemap: the frames of a huge page follow each other, and are those 
   CHECK_EQ(length, HUGE);
   CHECK_OK(munmap(p, 2 * HUGE));
 }
+
+/* What DPDK does: one entry of pagemap for a huge page, and DMA to all of it. */
+TEST(HG14, "noiommu: who looked one page of a huge page up can do DMA to the others") {
+  const struct rig r = set_up(NOIOMMU);
+  uint8_t* p = map_at(NULL, HUGE, ANON | MAP_PRIVATE, -1, 0);
+  memset(p, 0, HUGE);
+  const uint64_t first = frame(p);
+  if (first == 0) SKIP("no CAP_SYS_ADMIN");
+  fill(p + 300 * PAGE, PAGE, 7);
+  edu_load(&r.edu, (first + 300) * PAGE, PAGE);
+  edu_store(&r.edu, (first + HUGE / PAGE - 1) * PAGE, PAGE);
+  CHECK(filled(p + HUGE - PAGE, PAGE, 7));
+  CHECK_OK(munmap(p, HUGE));
+}

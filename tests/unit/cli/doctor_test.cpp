@@ -58,7 +58,7 @@ TEST(Doctor, only_what_is_required_decides) {
 
 TEST(Doctor, examines_this_machine) {
   const auto report = examine_machine();
-  ASSERT_EQ(report.size(), 5U);
+  ASSERT_EQ(report.size(), 6U);
   for (const Section& s : report) {
     EXPECT_FALSE(s.findings.empty()) << s.title;
     for (const Finding& f : s.findings) {

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The part of the doctor's report on real functions (`run -d host`).
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "cli/doctor_probes.hpp"
+#include "cli/doctor_sections.hpp"
+#include "host/inventory.hpp"
+#include "mem/real_frames.hpp"
+
+namespace iommufd::cli {
+namespace {
+
+Finding functions() {
+  const std::vector<host::HostFunction> all = host::inventory();
+  const auto usable = std::ranges::count_if(all, [](const auto& f) { return !host::find_refusal(f); });
+  return {.what = "functions that could be used",
+          .state = usable == 0 ? State::kNo : State::kYes,
+          .detail = fmt::format("{} of {}; `iommufd-user devices --host` lists them", usable, all.size()),
+          .need = Need::kUseful};
+}
+
+Finding privilege() {
+  Finding f{.what = "privilege (CAP_SYS_ADMIN, CAP_SYS_RAWIO)", .need = Need::kUseful};
+  if (const auto lack = host::find_lack_of_privilege()) {
+    f.state = State::kNo;
+    f.detail = "not root";
+    f.cost = "-d host is refused";
+  }
+  return f;
+}
+
+Finding frames() {
+  Finding f{.what = "physical addresses (pagemap)", .need = Need::kUseful};
+  const Result<mem::RealFrames> pagemap = mem::RealFrames::open(::getpid());
+  u64 here = 1;
+  PhysAddr at;
+  const u64 address = std::bit_cast<u64>(&here);
+  const Result<void> read =
+      pagemap ? pagemap->read(UserVa{align_down(address, kPageSize)}, std::span(&at, 1)) : Err(pagemap.error());
+  if (read) return f;
+  f.state = State::kNo;
+  f.detail = errno_name(read.error());
+  f.cost = "-d host cannot say where memory is";
+  return f;
+}
+
+}  // namespace
+
+Section host_section() {
+  return {
+      "Real functions without an IOMMU (`run -d host`)",
+      {functions(),
+       privilege(),
+       frames(),
+       {.what = "interrupts: MSI and MSI-X", .detail = "as writes to memory that is looked at", .need = Need::kUseful},
+       {.what = "interrupts: INTx", .detail = "by its status bit, which is looked at", .need = Need::kUseful}}};
+}
+
+}  // namespace iommufd::cli
