@@ -1,11 +1,13 @@
 # A thin front over the CMake presets (CMakePresets.json). `make help` lists what there is.
-.PHONY: build run test test-qemu e2e nvme-torture nvme-kills conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
+.PHONY: build run test test-qemu e2e e2e-stress nvme-torture nvme-kills conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
 .DEFAULT_GOAL := build
 
 R := build/release
 FUZZ_SECONDS ?= 30
 TORTURE_SECONDS ?= 60
 KILL_ROUNDS ?= 1000
+STRESS_ROUNDS ?= 200
+DANGER_ROUNDS ?= 20
 # GCC 12's thread sanitizer does not know every address layout; without randomisation it does.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -34,6 +36,11 @@ test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's 
 e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
 	cmake --build --preset release --target product e2e_irq_counts
 	ctest --preset e2e
+
+e2e-stress: deps-build+test+qemu $R/build.ninja ## STRESS_ROUNDS (200) kills each of client and server while a real disk does DMA; then DANGER_ROUNDS (20) unguarded
+	cmake --build --preset release --target product e2e_host_kills e2e_busy_reader e2e_moved_pages
+	STRESS_ROUNDS=$(STRESS_ROUNDS) tests/e2e/boot --build $R stress
+	DANGER_ROUNDS=$(DANGER_ROUNDS) tests/e2e/boot --build $R danger
 
 nvme-torture: deps-build+test $R/build.ninja ## random use of -d nvme, right and wrong, for TORTURE_SECONDS (60) in each of its modes
 	cmake --build --preset release --target iommufd-user nvme_torture
@@ -79,4 +86,4 @@ clean: ## remove what was built (not the kernel in build/qemu)
 	rm -rf $R build/asan build/tsan build/clang build/fuzz build/conformance build/e2e build/bench.json
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
