@@ -240,7 +240,7 @@ Command make_run_command(const RunTexts& t, std::vector<std::string> program) {
   if (machine.selftest == machine::Selftest::kOn && o.pin == run::PinPolicy::kReal) {
     return wrong("run", "--selftest compares pages by their addresses; it does not go with --pin=real");
   }
-  if (const auto settled = settle_real_devices(machine, o, t.phys.has_value()); !settled)
+  if (const auto settled = settle_real_devices(machine, o, t.phys || machine.phys != machine::PhysSpec{}); !settled)
     return wrong("run", settled.error());
   o.explain = t.explain ? run::Explain::kYes : run::Explain::kNo;
   if (program.empty()) {

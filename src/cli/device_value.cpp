@@ -135,7 +135,9 @@ Parsed<void> set_device_key(machine::DeviceSpec& spec, std::string_view key, std
                             const std::vector<machine::IommuSpec>& iommus) {
   if (machine::is_real(spec) && is_common(key) && key != kAddress) {
     if (key == kIommu && value == machine::kNoIommu) return {};
-    return std::unexpected("a function of this machine is what it is, and no IOMMU manages it; leave this key out");
+    return std::unexpected(fmt::format(
+        "{} is not for us to say: a function of this machine is what it is, and no IOMMU manages it; leave '{}' out",
+        value, key));
   }
   if (key == kIommu) {
     spec.iommu = IOMMUFD_TRY(parse_iommu(value, iommus));

@@ -8,6 +8,7 @@
 #include "cli/doctor_probes.hpp"
 #include "cli/doctor_sections.hpp"
 #include "host/inventory.hpp"
+#include "host/pinned_memory.hpp"
 #include "mem/real_frames.hpp"
 
 namespace iommufd::cli {
@@ -47,16 +48,32 @@ Finding frames() {
   return f;
 }
 
+// A function whose messages have addresses of 32 bits needs a page below 4 GiB, of which a large machine may give us none.
+Finding messages() {
+  constexpr u64 kLow = u64{1} << 32;
+  Finding f{.what = "interrupts: MSI and MSI-X",
+            .detail = "as writes to pinned memory that is looked at",
+            .need = Need::kUseful};
+  if (const auto page = host::PinnedMemory::create(1, ~u64{0}); !page) {
+    f.state = State::kNo;
+    f.detail = fmt::format("no page can be pinned: {}", errno_name(page.error()));
+    f.cost = "functions with messages are refused";
+  } else if (!host::PinnedMemory::create(1, kLow)) {
+    f.state = State::kLimited;
+    f.cost = "no page below 4 GiB was found just now: functions whose MSI has 32 bits are refused";
+  }
+  return f;
+}
+
 }  // namespace
 
 Section host_section() {
-  return {
-      "Real functions without an IOMMU (`run -d host`)",
-      {functions(),
-       privilege(),
-       frames(),
-       {.what = "interrupts: MSI and MSI-X", .detail = "as writes to memory that is looked at", .need = Need::kUseful},
-       {.what = "interrupts: INTx", .detail = "by its status bit, which is looked at", .need = Need::kUseful}}};
+  return {"Real functions without an IOMMU (`run -d host`)",
+          {functions(),
+           privilege(),
+           frames(),
+           messages(),
+           {.what = "interrupts: INTx", .detail = "by its status bit, which is looked at", .need = Need::kUseful}}};
 }
 
 }  // namespace iommufd::cli

@@ -18,7 +18,8 @@ std::expected<void, std::string> settle_real_devices(machine::MachineSpec& machi
   const auto refuse = [&](std::string_view why) { return std::unexpected(fmt::format("-d {}: {}", name, why)); };
   if (machine.noiommu != machine::NoiommuMode::kOn)
     return refuse("its DMA reaches all memory of this machine; say so with --enable-unsafe-noiommu-mode");
-  if (phys_given) return refuse("physical addresses are the real ones; leave --phys out");
+  if (phys_given)
+    return refuse("physical addresses are the real ones; leave --phys, or `phys` of the machine file, out");
   if (machine.selftest == machine::Selftest::kOn) return refuse("it does not go with --selftest");
   if (options.hugetlb.kind == run::HugetlbPolicy::Kind::kEmulate)
     return refuse("emulated huge pages are not contiguous in real memory; leave --hugetlb=emulate out");

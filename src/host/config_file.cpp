@@ -132,10 +132,9 @@ void ConfigFile::restore(std::span<const u8> saved) {
     for (u32 i = 0; i < width; ++i) value |= u32{saved[offset + i]} << (8 * i);
     if (read(offset, width) != value) write(offset, width, value);
   };
-  for (const u32 messages : {reg::kCapMsi, reg::kCapMsix})
-    if (const auto at = find(static_cast<u8>(messages))) put_back(*at + reg::kMsiFlags, 2);
-  for (u32 bar = 0; bar < pci::reg::kCis; bar += 4)
-    if (bar >= reg::kBar0) put_back(bar, 4);
+  if (const auto msi = find(reg::kCapMsi)) put_back(*msi + reg::kMsiFlags, 2);
+  if (const auto msix = find(reg::kCapMsix)) put_back(*msix + reg::kMsixControl, 2);
+  for (u32 bar = reg::kBar0; bar < reg::kCis; bar += 4) put_back(bar, 4);
   for (const u32 byte : {reg::kCacheLine, reg::kLatency, reg::kInterruptLine}) put_back(byte, 1);
   put_back(reg::kCommand, 2);
 }

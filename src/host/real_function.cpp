@@ -113,6 +113,8 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
   if (!found) return std::unexpected(found.error());
   Result<std::unique_ptr<ConfigFile>> config = ConfigFile::open(directory + "/config");
   if (!config) return failed("its config space cannot be opened for writing", config.error());
+  // Firmware may have left it on.
+  (*config)->write(reg::kCommand, 2, (*config)->command() & ~u32{reg::kCommandMaster});
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
   std::shared_ptr<RealFunction> function(
       new RealFunction(directory, read_spec(**config, *found, resettable), read_placement(*found, **config), guardian));

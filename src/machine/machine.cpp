@@ -161,8 +161,8 @@ void Machine::add(const DeviceSpec& spec, models::Blueprint blueprint, std::uniq
     device->physical.reserved = device->physical.iommu->reserved_regions();
   }
 
-  has_mappable_bars_ |= real != nullptr;  // interrupts are looked for in memory, too
-  for (const pci::BarSpec& bar : blueprint.spec.bars) has_mappable_bars_ |= bar.mappable == pci::Mappable::kYes;
+  needs_poller_ |= real != nullptr;  // interrupts are looked for in memory, too
+  for (const pci::BarSpec& bar : blueprint.spec.bars) needs_poller_ |= bar.mappable == pci::Mappable::kYes;
   device->function = std::make_unique<pci::Function>(
       placement, blueprint.spec, *device->port,
       [this](std::string_view line) { log_(fmt::format("iommufd-user: {}", line)); }, blueprint.make, std::move(real));

@@ -84,7 +84,7 @@ class Machine {
     return drivers_.state(*device.function).vfio;
   }
   // Some device has registers that a client may map: somebody has to look at them.
-  [[nodiscard]] bool has_mappable_bars() const { return has_mappable_bars_; }
+  [[nodiscard]] bool needs_poller() const { return needs_poller_; }
 
  private:
   Machine(const MachineSpec& spec, Log log);
@@ -108,7 +108,7 @@ class Machine {
   std::vector<std::unique_ptr<MachineDevice>> devices_;
   std::vector<std::unique_ptr<MachineBridge>> bridges_;
   Drivers drivers_;
-  bool has_mappable_bars_ = false;
+  bool needs_poller_ = false;
 };
 
 }  // namespace iommufd::machine

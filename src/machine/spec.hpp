@@ -57,6 +57,7 @@ struct PhysSpec {
   std::optional<u64> seed;  // kFragmented
   std::optional<u64> base;  // kContiguous, bytes: where RAM begins
   std::optional<u64> size;  // kContiguous, bytes: how much there is
+  friend bool operator==(const PhysSpec&, const PhysSpec&) = default;
 };
 
 // --enable-unsafe-noiommu-mode: without it the probe of a device without an IOMMU fails, as in the kernel.

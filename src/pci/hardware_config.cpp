@@ -14,6 +14,8 @@ std::optional<u32> HardwareConfig::find(u8 id) const {
   return std::nullopt;
 }
 
+u16 HardwareConfig::command() const { return static_cast<u16>(read(reg::kCommand, 2)); }
+
 PowerState HardwareConfig::power() const {
   const auto pm = find(reg::kCapPm);
   const bool off = pm && (read(*pm + reg::kPmControl, 2) & reg::kPmState) == reg::kPmD3hot;

@@ -48,7 +48,7 @@ class HardwareConfig {
   // Was a function reset asked for by a write since the last call, that nobody has done yet?
   virtual bool take_reset_request() { return false; }
 
-  [[nodiscard]] u16 command() const { return static_cast<u16>(read(0x04, 2)); }
+  [[nodiscard]] u16 command() const;
   [[nodiscard]] PowerState power() const;
   // Start of a capability of the first list.
   [[nodiscard]] std::optional<u32> find(u8 id) const;

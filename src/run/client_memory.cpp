@@ -103,7 +103,9 @@ void report_no_frames(Errno e) {
     case Errno::kPerm: why = ": frame numbers are hidden, or a debugger holds the thread"; break;
     case Errno::kFault:
     case Errno::kOpNotSupp: why = ": it must be anonymous, in a memfd or in huge pages, and writable"; break;
-    case Errno::kNoMem: why = ": the limit of locked memory"; break;
+    case Errno::kNoMem:
+      why = ": the limit of locked memory, or more pieces than can be pinned one by one (16384)";
+      break;
     default: break;
   }
   if (e != Errno::kSrch) message(fmt::format("memory for a real device cannot be pinned ({}){}", errno_name(e), why));

@@ -247,7 +247,7 @@ class MachineService final : public Service {
 
   // A client may have stored into a mapped register before this call: what it says must count first.
   void activity() override {
-    if (machine_->has_mappable_bars()) machine_->poller().look();
+    if (machine_->needs_poller()) machine_->poller().look();
   }
 
  private:

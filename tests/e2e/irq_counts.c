@@ -1,35 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // irq_counts BDF: what VFIO says of a function's interrupts: one line "intx N msi N msix N".
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define _GNU_SOURCE
+
 #include <sys/ioctl.h>
 
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-static int fail(const char* what) {
-  perror(what);
-  exit(2);
-}
-
-static int open_device(const char* bdf) {
-  char path[300];
-  struct dirent* entry;
-  DIR* dir;
-
-  snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
-  if (!(dir = opendir(path))) fail(path);
-  while ((entry = readdir(dir)) && !strstr(entry->d_name, "vfio")) continue;
-  if (!entry) fail("no VFIO device");
-  snprintf(path, sizeof(path), "/dev/vfio/devices/%.200s", entry->d_name);
-  closedir(dir);
-  const int fd = open(path, O_RDWR);
-  if (fd < 0) fail(path);
-  return fd;
-}
+#include "device.h"
 
 int main(int argc, char** argv) {
   static const struct {

@@ -6,13 +6,10 @@
 // is compared, and what IOMMU_IOAS_NOIOMMU_GET_PA says before and afterwards with both. One line for each kind:
 //   KIND MOVED of PAGES pages moved
 // Root (frames are hidden from others). Exit: 0 whatever was found; 2 what fails.
-#include <dirent.h>
+#define _GNU_SOURCE
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,6 +21,8 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
+#include "device.h"
+
 enum { kPages = 2048, kPage = 4096, kFillers = 2, kIova = 1 << 30 };
 
 struct memory {
@@ -34,11 +33,6 @@ struct memory {
 static struct memory plain = {.name = "plain"}, locked = {.name = "mlock"}, registered = {.name = "io_uring"},
                      mapped = {.name = "ioas"};
 static uint64_t said_before[kPages], said_after[kPages];
-
-static void fail(const char* what) {
-  fprintf(stderr, "moved_pages: %s: %s\n", what, strerror(errno));
-  exit(2);
-}
 
 static uint8_t* take(size_t size) {
   uint8_t* p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -118,22 +112,6 @@ static void hold_in_ring(uint8_t* base) {
 }
 
 /* ---- the IOAS of a function without an IOMMU ------------------------------------------------------------ */
-
-static int open_device(const char* bdf) {
-  char path[300];
-  struct dirent* entry;
-  DIR* dir;
-
-  snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
-  if (!(dir = opendir(path))) fail(path);
-  while ((entry = readdir(dir)) && !strstr(entry->d_name, "vfio")) continue;
-  if (!entry) fail("no VFIO device");
-  snprintf(path, sizeof(path), "/dev/vfio/devices/%.200s", entry->d_name);
-  closedir(dir);
-  const int fd = open(path, O_RDWR);
-  if (fd < 0) fail(path);
-  return fd;
-}
 
 static int iommufd;
 static uint32_t map_for(const char* bdf, uint8_t* base) {

@@ -34,7 +34,8 @@ TEST(RealFrames, pages_that_are_not_there_have_none) {
 
 TEST(PinnedMemory, has_the_frames_that_it_says) {
   const auto memory = PinnedMemory::create(3, ~u64{0});
-  if (!memory && (memory.error() == Errno::kPerm || memory.error() == Errno::kNoSys)) GTEST_SKIP();
+  if (!memory && (memory.error() == Errno::kPerm || memory.error() == Errno::kNoSys))
+    GTEST_SKIP() << "frames are hidden, or io_uring is off";
   ASSERT_TRUE(memory);
   const auto frames = mem::RealFrames::open(::getpid());
   std::set<u64> all;
