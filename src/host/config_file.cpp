@@ -64,6 +64,7 @@ void ConfigFile::find_capabilities() {
   measure(capabilities_, reg::kConfigSize);
   measure(extended_, reg::kExtendedConfigSize);
   for (Capability& cap : capabilities_) cap.length = std::min(cap.length, known_length(cap));
+  for (Capability& cap : extended_) cap.length = std::min(cap.length, known_extended_length(cap));
 }
 
 u32 ConfigFile::known_length(const Capability& cap) const {
@@ -74,9 +75,25 @@ u32 ConfigFile::known_length(const Capability& cap) const {
       return (flags & reg::kMsiMaskable) != 0 ? reg::msi_mask(flags) + 8 : reg::msi_data(flags) + 2;
     }
     case reg::kCapMsix: return reg::kMsixSize;
-    case reg::kCapPcie: return reg::kPcieSize;
+    case reg::kCapPcie:
+      return (read(cap.start + reg::kPcieFlags, 2) & reg::kPcieVersion) < 2 ? reg::kPcieSize1 : reg::kPcieSize;
     case reg::kCapAf: return reg::kAfSize;
     case reg::kCapVendorSpecific: return std::max(read(cap.start + 2, 1), u32{3});
+    default: return cap.length;
+  }
+}
+
+// What is behind a capability belongs to none: there a client reads and writes the hardware (spec vfio-device 10).
+u32 ConfigFile::known_extended_length(const Capability& cap) {
+  switch (cap.id) {
+    case reg::kExtAer: return reg::kAerSize;
+    case reg::kExtSerialNumber: return reg::kSerialNumberSize;
+    case reg::kExtPowerBudget: return reg::kPowerBudgetSize;
+    case reg::kExtAri: return reg::kAriSize;
+    case reg::kExtAts: return reg::kAtsSize;
+    case reg::kExtPri: return reg::kPriSize;
+    case reg::kExtSriov: return reg::kSriovSize;
+    case reg::kExtLtr: return reg::kLtrSize;
     default: return cap.length;
   }
 }

@@ -53,6 +53,7 @@ class ConfigFile final : public pci::HardwareConfig {
   ConfigFile(Fd fd, u32 size) : fd_(std::move(fd)), size_(size) {}
   void find_capabilities();
   [[nodiscard]] u32 known_length(const Capability& cap) const;
+  static u32 known_extended_length(const Capability& cap);
   void put(u32 offset, u32 width, u32 value);
   void write_command(u32 offset, u32 width, u32 value);
   [[nodiscard]] u32 switch_messages(MessageKind kind, u32 offset, u32 width, u32 value);

@@ -56,11 +56,12 @@ inline constexpr u32 kMsixControl = 2, kMsixTable = 4, kMsixPending = 8, kMsixSi
 inline constexpr u32 kMsixEntrySize = 16;
 inline constexpr u16 kMsixEnable = 1 << 15, kMsixFunctionMask = 1 << 14;
 
-// PCI Express, version 2 (PCIe 7.5.3).
+// PCI Express, version 2 (PCIe 7.5.3); an endpoint of version 1 ends behind its link (PCIe 1.1, 7.8).
 inline constexpr u32 kPcieFlags = 2, kPcieDeviceCap = 4, kPcieDeviceControl = 8, kPcieDeviceStatus = 0x0a,
                      kPcieLinkCap = 0x0c, kPcieLinkControl = 0x10, kPcieLinkStatus = 0x12, kPcieSlotCap = 0x14,
                      kPcieDeviceCap2 = 0x24, kPcieDeviceControl2 = 0x28, kPcieLinkCap2 = 0x2c, kPcieLinkControl2 = 0x30,
-                     kPcieSize = 0x3c;
+                     kPcieSize = 0x3c, kPcieSize1 = 0x14;
+inline constexpr u16 kPcieVersion = 0xf;
 inline constexpr u32 kPcieRoleBasedErrors = 1 << 15, kPcieFlr = 1 << 28;
 inline constexpr u16 kPcieControlPayload = 7 << 5, kPcieControlPhantom = 1 << 9, kPcieControlReadRequest = 7 << 12,
                      kPcieControlFlr = 1 << 15, kPcieControl2Ari = 1 << 5;
@@ -80,5 +81,8 @@ inline constexpr u32 kExtHeader = 4;
 inline constexpr u32 kAerUncorrectable = 4, kAerUncorrectableMask = 8, kAerUncorrectableSeverity = 0x0c,
                      kAerCorrectable = 0x10, kAerCorrectableMask = 0x14, kAerControl = 0x18, kAerSize = 0x48;
 inline constexpr u32 kPowerBudgetSelect = 4;
+// PCIe 7.8.3, 7.9.3; ARI, ATS and PRI, SR-IOV, LTR: 7.8.7, 10.5, 9.3.3, 7.8.2.
+inline constexpr u32 kSerialNumberSize = 12, kPowerBudgetSize = 16, kAriSize = 8, kAtsSize = 8, kPriSize = 16,
+                     kSriovSize = 64, kLtrSize = 8;
 
 }  // namespace iommufd::pci::reg

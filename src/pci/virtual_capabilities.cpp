@@ -76,7 +76,7 @@ bool VirtualConfig::add_capability_rules(const HardwareConfig::Capability& cap) 
   if (cap.id == reg::kCapPm) add_pm_rules(cap.start);
   if (cap.id == reg::kCapMsi) add_msi_rules(cap.start);
   if (cap.id == kCapPcix) rule(cap.start + 2, 2, kNone, kAll);
-  if (cap.id == reg::kCapPcie) add_pcie_rules(cap.start);
+  if (cap.id == reg::kCapPcie) add_pcie_rules(cap);
   if (cap.id == reg::kCapAf) add_af_rules(cap.start);
   return true;
 }
@@ -101,11 +101,13 @@ void VirtualConfig::add_pm_rules(u32 start) {
   set_shadow(start + reg::kPmControl, 4, 0);
 }
 
-void VirtualConfig::add_pcie_rules(u32 start) {
+void VirtualConfig::add_pcie_rules(const HardwareConfig::Capability& cap) {
+  const u32 start = cap.start;
   pcie_ = start;
   rule(start + reg::kPcieDeviceControl, 2,
        reg::kPcieControlPayload | reg::kPcieControlReadRequest | reg::kPcieControlFlr, ~u32{reg::kPcieControlPhantom});
-  rule(start + reg::kPcieDeviceControl2, 2, kNone, ~u32{reg::kPcieControl2Ari});
+  if (cap.length > reg::kPcieDeviceControl2)  // version 2
+    rule(start + reg::kPcieDeviceControl2, 2, kNone, ~u32{reg::kPcieControl2Ari});
 }
 
 void VirtualConfig::add_af_rules(u32 start) {

@@ -44,6 +44,8 @@ void VirtualConfig::add_header_rules() {
   rule(reg::kVendor, 2, kAll, kNone);
   rule(reg::kDevice, 2, kAll, kNone);
   rule(reg::kCommand, 2, reg::kCommandIntxDisable, kAll);
+  // Cleared at the open (section 5).
+  set_shadow(reg::kCommand, 2, shadow(reg::kCommand, 2) & ~u32{reg::kCommandIntxDisable});
   rule(reg::kStatus, 2, reg::kStatusCapList, kNone);
   rule(reg::kCacheLine, 1, kNone, kAll);
   rule(reg::kLatency, 1, kNone, kAll);

@@ -49,7 +49,7 @@ class VirtualConfig {
   bool add_extended_rules(const HardwareConfig::Capability& cap);
   void add_msi_rules(u32 start);
   void add_pm_rules(u32 start);
-  void add_pcie_rules(u32 start);
+  void add_pcie_rules(const HardwareConfig::Capability& cap);
   void add_af_rules(u32 start);
   [[nodiscard]] u32 chunk(u32 offset, std::size_t left) const;
   [[nodiscard]] u32 read_one(const HardwareConfig& hw, u32 offset, u32 width) const;

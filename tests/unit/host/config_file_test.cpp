@@ -169,5 +169,65 @@ TEST_F(ConfigFileTest, a_client_does_not_reach_the_address_of_messages) {
   EXPECT_EQ(config_->read(kMsi + reg::kMsiAddressLow, 4), 0u);
 }
 
+// INTx is polled, so it stays disabled in the hardware; to the client it begins as vfio-pci leaves it.
+TEST_F(ConfigFileTest, a_client_begins_with_intx_enabled) {
+  config_->write(reg::kCommand, 2, reg::kCommandMemory);
+  pci::VirtualConfig client(*config_, pci::FunctionSpec{});
+  u16 command = 0;
+  client.read(*config_, reg::kCommand, std::as_writable_bytes(std::span(&command, 1)));
+  EXPECT_EQ(command, reg::kCommandMemory);
+  EXPECT_EQ(client.intx(), pci::Intx::kEnabled);
+}
+
+// An endpoint of PCI Express 1.1 near the end of 256 bytes, and one with extended capabilities.
+class ExpressFileTest : public testing::Test {
+ protected:
+  static std::unique_ptr<ConfigFile> open(std::vector<u8> bytes) {
+    char path[] = "/tmp/iommufd_config_XXXXXX";
+    const Fd file(::mkstemp(path));
+    EXPECT_EQ(::write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    auto config = std::move(*ConfigFile::open(path));
+    ::unlink(path);
+    return config;
+  }
+  static void put(std::vector<u8>& bytes, u32 at, std::vector<u8> what) { std::ranges::copy(what, bytes.begin() + at); }
+  static std::vector<u8> endpoint(u32 size, u8 at, u8 version) {
+    std::vector<u8> bytes(size);
+    put(bytes, reg::kVendor, {0x34, 0x12, 0xe8, 0x11});
+    put(bytes, reg::kStatus, {0x10});
+    put(bytes, reg::kCapPointer, {at});
+    put(bytes, at, {reg::kCapPcie, 0, version, 0});
+    return bytes;
+  }
+};
+
+TEST_F(ExpressFileTest, what_is_behind_a_capability_of_version_1_is_the_devices_own) {
+  const auto config = open(endpoint(reg::kConfigSize, 0xe0, 1));
+  EXPECT_EQ(config->capabilities()[0].length, reg::kPcieSize1);
+  pci::VirtualConfig client(*config, pci::FunctionSpec{});
+  const u32 value = 0x12345678;
+  (void)client.write(*config, 0xf0, std::as_bytes(std::span(&value, 1)));
+  EXPECT_EQ(config->read(0xf0, 4), 0u);
+  (void)client.write(*config, 0xf4, std::as_bytes(std::span(&value, 1)));
+  EXPECT_EQ(config->read(0xf4, 4), value);
+}
+
+TEST_F(ExpressFileTest, extended_capabilities_end_where_they_are_known_to) {
+  std::vector<u8> bytes = endpoint(reg::kExtendedConfigSize, 0x40, 2);
+  put(bytes, 0x100, {0x01, 0x00, 0x01, 0x20});  // AER, the next one at 0x200
+  put(bytes, 0x200, {0x03, 0x00, 0x01, 0x00});  // the serial number
+  const auto config = open(bytes);
+  EXPECT_EQ(config->capabilities()[0].length, reg::kPcieSize);
+  ASSERT_EQ(config->extended().size(), 2u);
+  EXPECT_EQ(config->extended()[0].length, reg::kAerSize);
+  EXPECT_EQ(config->extended()[1].length, reg::kSerialNumberSize);
+  pci::VirtualConfig client(*config, pci::FunctionSpec{});
+  const u32 value = 0x12345678;
+  (void)client.write(*config, 0x208, std::as_bytes(std::span(&value, 1)));
+  EXPECT_EQ(config->read(0x208, 4), 0u);
+  (void)client.write(*config, 0x20c, std::as_bytes(std::span(&value, 1)));
+  EXPECT_EQ(config->read(0x20c, 4), value);
+}
+
 }  // namespace
 }  // namespace iommufd::host
