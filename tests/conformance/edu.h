@@ -65,7 +65,13 @@ static inline void set_command(const struct edu* e, uint16_t set, uint16_t clear
   config_write(e, PCI_COMMAND, 2, (config_read(e, PCI_COMMAND, 2) | set) & ~(uint64_t)clear);
 }
 
-/* Finds BAR 0 and config space of a bound device; memory decoding and bus mastering on. */
+/* QEMU's edu has no reset: what an earlier test left pending there is taken back. */
+static inline void edu_quiet(const struct edu* e) {
+  edu_write4(e, EDU_STATUS, 0);
+  edu_write4(e, EDU_IRQ_ACK, NO_ID);
+}
+
+/* Finds BAR 0 and config space of a device in use, which may be another than an edu; memory decoding and bus mastering on. */
 static inline struct edu edu_from(struct vdev d) {
   struct edu e = {.dev = d};
   struct vfio_region_info info;
@@ -74,6 +80,7 @@ static inline struct edu edu_from(struct vdev d) {
   REQUIRE(CHECK_OK(region_info(&d, VFIO_PCI_CONFIG_REGION_INDEX, &info)));
   e.config = info.offset;
   set_command(&e, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
+  if (is_edu(d.bdf)) edu_quiet(&e);
   return e;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 
 #define BASE 0x10000u
+#define MOST (PAGE / 2) /* of one transfer: QEMU 7.2 ends at one of a page */
 
 static bool native(void) { return way_is("type1") || way_is("type1v2"); }
 
@@ -160,9 +161,9 @@ TEST(J09, "the whole way: map, DMA there and back, an interrupt, reset, close") 
   uint64_t count = 0;
   CHECK_OK(set_event(&e.dev, MSI, event));
   fill(memory, PAGE, 1);
-  edu_load(&e, BASE, PAGE);
-  edu_dma(&e, EDU_BUFFER, BASE + 2 * PAGE, PAGE, EDU_TO_RAM | EDU_INTERRUPT);
-  CHECK(filled(memory + 2 * PAGE, PAGE, 1));
+  edu_load(&e, BASE, MOST);
+  edu_dma(&e, EDU_BUFFER, BASE + 2 * PAGE, MOST, EDU_TO_RAM | EDU_INTERRUPT);
+  CHECK(filled(memory + 2 * PAGE, MOST, 1));
   CHECK_EQ(poll(&waiting, 1, 5000), 1);
   CHECK_EQ(read(event, &count, 8), 8);
   CHECK_EQ(count, 1);
@@ -260,9 +261,9 @@ TEST(J14, "without an IOMMU: DMA to physical addresses from /proc/self/pagemap, 
   for (int i = 0; i < 3; i++) CHECK((before[i] & PRESENT) && FRAME(before[i]) != 0);
   CHECK_EQ(before[3] & PRESENT, 0);
   fill(memory, PAGE, 5);
-  edu_load(&e, FRAME(before[0]) * PAGE, PAGE);
-  edu_store(&e, FRAME(before[2]) * PAGE, PAGE);
-  CHECK(filled(memory + 2 * PAGE, PAGE, 5));
+  edu_load(&e, FRAME(before[0]) * PAGE, MOST);
+  edu_store(&e, FRAME(before[2]) * PAGE, MOST);
+  CHECK(filled(memory + 2 * PAGE, MOST, 5));
   edu_store(&e, FRAME(before[1]) * PAGE + 16, 64);
   CHECK(filled(memory + PAGE + 16, 64, 5));
   read_pagemap(memory, after, 4);

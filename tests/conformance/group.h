@@ -2,7 +2,8 @@
 /*
  * The group interface of VFIO: a program's way from a device to its group and a container. IOMMUFD_TEST_WAY says which container
  * and type: type1 (default), type1v2, iommufd (an open of /dev/iommu), container_is_iommufd (/dev/vfio/vfio, which is the same);
- * IOMMUFD_TEST_KIND=noiommu says that it is a group without an IOMMU.
+ * IOMMUFD_TEST_KIND=noiommu says that it is a group without an IOMMU. Programs whose subject is the device alone
+ * use its own node, and its group when IOMMUFD_TEST_WAY is set.
  */
 #ifndef CONFORMANCE_GROUP_H
 #define CONFORMANCE_GROUP_H
@@ -92,6 +93,24 @@ static inline struct vdev open_in_group(const struct setup* s) {
   REQUIRE(CHECK_OK(d.fd));
   return d;
 }
+
+/* ---- a device, whichever way it is opened ------------------------------------------------------------------ */
+
+static inline bool by_group(void) { return getenv("IOMMUFD_TEST_WAY") != NULL; }
+
+/* For tests of what only a device's own node has. */
+static inline void need_node(void) {
+  if (by_group()) SKIP("the device is opened through its group");
+}
+
+/* The first device of the kind, open for use: bound to an iommufd of its own, or got from its group. */
+static inline struct vdev device_in_use(void) {
+  if (!by_group()) return open_and_bind(kind(), 0, open_iommufd());
+  const struct setup s = set_up(0);
+  return open_in_group(&s);
+}
+
+/* ---- what a container maps ------------------------------------------------------------------------------- */
 
 static inline int dma_map(int container, uint32_t flags, const void* memory, uint64_t iova, uint64_t size) {
   struct vfio_iommu_type1_dma_map cmd = {

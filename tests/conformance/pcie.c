@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What vfio-pci shows of a PCI Express function: MSI-X, ERR, power states, function reset, capabilities, expansion ROM, hot
- * reset (spec vfio-device 8 to 14). Needs an edu device that has them, which QEMU's has not (here: pcie=on,msix=16); rows that
- * the device cannot show are skipped. IOMMUFD_TEST_KIND=noiommu as in vfio_device.c; IOMMUFD_TEST_HOT_RESET says that the device is
+ * reset (spec vfio-device 8 to 14). Needs an edu device that has them, which QEMU's has not (here: pcie=on,msix=16), or any other
+ * function that the variables name, which shows less; rows that the device cannot show are skipped. IOMMUFD_TEST_KIND, IOMMUFD_TEST_WAY: group.h; IOMMUFD_TEST_HOT_RESET says that the device is
  * below a bridge.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
-#include "edu.h"
+#include "group.h"
 #include "irqs.h"
-
-static enum kind kind(void) {
-  const char* k = getenv("IOMMUFD_TEST_KIND");
-  return k && strcmp(k, "noiommu") == 0 ? NOIOMMU : BEHIND_IOMMU;
-}
 
 /* Where a capability begins; 0: there is none. */
 static unsigned capability(const struct edu* e, unsigned id) {
@@ -31,7 +26,7 @@ static unsigned extended(const struct edu* e, unsigned id) {
 }
 
 static struct edu express(void) {
-  struct edu e = edu_open(kind(), 0, open_iommufd());
+  struct edu e = edu_from(device_in_use());
   struct vfio_region_info info;
   REQUIRE(CHECK_OK(region_info(&e.dev, VFIO_PCI_CONFIG_REGION_INDEX, &info)));
   if (info.size != 4096) {
@@ -39,6 +34,13 @@ static struct edu express(void) {
     SKIP("needs a PCI Express device");
   }
   return e;
+}
+
+/* Only what the registers of an edu device show. */
+static bool has_registers(const struct edu* e) { return is_edu(e->dev.bdf); }
+
+static void need_registers(const struct edu* e) {
+  if (!has_registers(e)) SKIP("needs an edu device");
 }
 
 static uint32_t vectors(const struct edu* e, uint32_t* flags) {
@@ -102,6 +104,7 @@ TEST(X02, "MSI-X: eventfds by vector, loop-back, disable") {
 TEST(X03, "MSI-X of the device: vector 0") {
   const struct edu e = express();
   const int a = new_eventfd(), b = new_eventfd();
+  need_registers(&e);
   vectors(&e, NULL);
   REQUIRE(CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSIX, 0, 2, a, b)));
   edu_write4(&e, EDU_IRQ_RAISE, 1);
@@ -121,6 +124,9 @@ TEST(X04, "MSI-X grows without a disable where NORESIZE is clear") {
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, MSIX, n - 1, 1, b, 0), flags & VFIO_IRQ_INFO_NORESIZE ? EINVAL : 0);
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, MSIX, n, 1, b, 0), EINVAL);
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, MSIX, n - 1, 2, b, b), EINVAL);
+  CHECK_OK(irqs(&e, NONE | TRIGGER, MSIX, 0, 1, 0, 0));
+  CHECK_EQ(interrupts(a), 1);
+  if (!has_registers(&e)) return;
   edu_write4(&e, EDU_IRQ_RAISE, 1);
   CHECK_EQ(interrupts(a), 1);
 }
@@ -133,6 +139,7 @@ TEST(X05, "only one of INTx, MSI and MSI-X is active") {
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, MSI, 0, 1, a, 0), EINVAL);
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, INTX, 0, 1, a, 0), EINVAL);
   CHECK_OK(irqs(&e, NONE | TRIGGER, MSIX, 0, 0, 0, 0));
+  if (capability(&e, PCI_CAP_ID_MSI) == 0) return;
   CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSI, 0, 1, a, 0));
   CHECK_ERR(irqs(&e, EVENTFD | TRIGGER, MSIX, 0, 1, a, 0), EINVAL);
 }
@@ -225,8 +232,10 @@ TEST(X10, "4096 bytes with capabilities; EFAULT behind them") {
   uint32_t v = 0;
   CHECK_NE(capability(&e, PCI_CAP_ID_PM), 0);
   CHECK_NE(capability(&e, PCI_CAP_ID_EXP), 0);
-  CHECK_NE(extended(&e, PCI_EXT_CAP_ID_ERR), 0);
-  CHECK_NE(extended(&e, PCI_EXT_CAP_ID_DSN), 0);
+  if (has_registers(&e)) {
+    CHECK_NE(extended(&e, PCI_EXT_CAP_ID_ERR), 0);
+    CHECK_NE(extended(&e, PCI_EXT_CAP_ID_DSN), 0);
+  }
   CHECK_EQ(pread(e.dev.fd, &v, 4, (off_t)(e.config + 4092)), 4);
   CHECK_ERR(pread(e.dev.fd, &v, 4, (off_t)(e.config + 4094)), EFAULT);
 }
@@ -236,7 +245,7 @@ TEST(X11, "D3hot: BARs answer EIO; registers are lost on the way back unless the
   const unsigned pm = capability(&e, PCI_CAP_ID_PM);
   uint32_t v = 0;
   REQUIRE(CHECK_NE(pm, 0));
-  edu_write4(&e, EDU_LIVENESS, 0x12345678);
+  if (has_registers(&e)) edu_write4(&e, EDU_LIVENESS, 0x12345678);
   config_write(&e, pm + PCI_PM_CTRL, 2, 3);
   CHECK_EQ(config_read(&e, pm + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK, 3);
   CHECK_ERR(pread(e.dev.fd, &v, 4, (off_t)e.bar), EIO);
@@ -244,6 +253,7 @@ TEST(X11, "D3hot: BARs answer EIO; registers are lost on the way back unless the
   config_write(&e, pm + PCI_PM_CTRL, 2, 0);
   CHECK_EQ(config_read(&e, pm + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK, 0);
   CHECK_EQ(config_read(&e, PCI_COMMAND, 2) & PCI_COMMAND_MASTER, PCI_COMMAND_MASTER); /* config space is restored */
+  if (!has_registers(&e)) return;
   CHECK_EQ(edu_read4(&e, EDU_LIVENESS),
            config_read(&e, pm + PCI_PM_CTRL, 2) & PCI_PM_CTRL_NO_SOFT_RESET ? ~0x12345678u : 0);
 }
@@ -267,10 +277,10 @@ TEST(X13, "Device Control: the function reset bit resets, and reads 0") {
   REQUIRE(CHECK_NE(cap, 0));
   if (!(config_read(&e, cap + PCI_EXP_DEVCAP, 4) & PCI_EXP_DEVCAP_FLR)) SKIP("needs a function reset");
   control = config_read(&e, cap + PCI_EXP_DEVCTL, 2);
-  edu_write4(&e, EDU_LIVENESS, 0x12345678);
+  if (has_registers(&e)) edu_write4(&e, EDU_LIVENESS, 0x12345678);
   config_write(&e, cap + PCI_EXP_DEVCTL, 2, control | PCI_EXP_DEVCTL_BCR_FLR);
   CHECK_EQ(config_read(&e, cap + PCI_EXP_DEVCTL, 2), control);
-  CHECK_EQ(edu_read4(&e, EDU_LIVENESS), 0);
+  if (has_registers(&e)) CHECK_EQ(edu_read4(&e, EDU_LIVENESS), 0);
   CHECK_EQ(config_read(&e, PCI_COMMAND, 2) & PCI_COMMAND_MASTER, PCI_COMMAND_MASTER);
 }
 
@@ -287,6 +297,7 @@ TEST(X14, "Device Control: payload and read request are as written; the rest of 
 TEST(X15, "AER: masks are writable, serial numbers are not") {
   const struct edu e = express();
   const unsigned aer = extended(&e, PCI_EXT_CAP_ID_ERR), dsn = extended(&e, PCI_EXT_CAP_ID_DSN);
+  need_registers(&e); /* other functions have bits of their own */
   REQUIRE(CHECK(aer != 0 && dsn != 0));
   const uint64_t mask = config_read(&e, aer + PCI_ERR_UNCOR_MASK, 4), number = config_read(&e, dsn + 4, 4);
   config_write(&e, aer + PCI_ERR_UNCOR_MASK, 4, mask | PCI_ERR_UNC_MALF_TLP);
@@ -326,11 +337,11 @@ SECTION("vfio-device 14");
 TEST(X30, "hot reset: ENODEV on a root bus; below a bridge it resets the device") {
   const struct edu e = express();
   uint32_t hit[64] = {sizeof(hit)}, reset[3] = {sizeof(reset)};
-  edu_write4(&e, EDU_LIVENESS, 0x12345678);
+  if (has_registers(&e)) edu_write4(&e, EDU_LIVENESS, 0x12345678);
   if (!getenv("IOMMUFD_TEST_HOT_RESET")) {
     CHECK_ERR(ioctl(e.dev.fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hit), ENODEV);
-    CHECK_ERR(ioctl(e.dev.fd, VFIO_DEVICE_PCI_HOT_RESET, reset), ENODEV);
-    CHECK_EQ(edu_read4(&e, EDU_LIVENESS), ~0x12345678u);
+    CHECK_ERR(ioctl(e.dev.fd, VFIO_DEVICE_PCI_HOT_RESET, reset), by_group() ? EINVAL : ENODEV); /* no group is named */
+    if (has_registers(&e)) CHECK_EQ(edu_read4(&e, EDU_LIVENESS), ~0x12345678u);
     return;
   }
   REQUIRE(CHECK_OK(ioctl(e.dev.fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hit)));
@@ -341,6 +352,7 @@ TEST(X30, "hot reset: ENODEV on a root bus; below a bridge it resets the device"
 }
 
 TEST(X31, "hot reset of two functions: both must be the caller's") {
+  need_node();
   const int iommufd = open_iommufd();
   struct vdev d = {0}, other = {0};
   uint32_t hit[64] = {sizeof(hit)}, reset[3] = {sizeof(reset)};
@@ -377,19 +389,21 @@ static int message_irqs(const char* bdf, const char* content) {
   return num;
 }
 
-TEST(X40, "msi_irqs lists the vectors of messages, and is there while there are some") {
+TEST(X40, "msi_irqs lists the vectors of messages; it comes with the first of them, and stays, empty") {
   const struct edu e = express();
   const char* bdf = e.dev.bdf;
   int32_t fds[3];
   for (int i = 0; i < 3; i++) fds[i] = keep(eventfd(0, EFD_CLOEXEC));
-  CHECK_EQ(message_irqs(bdf, "msi"), -1);
-  CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSI, 0, 1, fds[0], -1));
-  CHECK_EQ(message_irqs(bdf, "msi"), 1);
-  CHECK_OK(irqs(&e, NONE | TRIGGER, MSI, 0, 0, 0, 0));
+  CHECK_LE(message_irqs(bdf, "msi") + 1, 1); /* an earlier test may have had some */
+  if (capability(&e, PCI_CAP_ID_MSI) != 0) {
+    CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSI, 0, 1, fds[0], -1));
+    CHECK_EQ(message_irqs(bdf, "msi"), 1);
+    CHECK_OK(irqs(&e, NONE | TRIGGER, MSI, 0, 0, 0, 0));
+  }
   CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSIX, 0, 2, fds[0], fds[1]));
   CHECK_EQ(message_irqs(bdf, "msix"), 2);
   CHECK_OK(irqs(&e, EVENTFD | TRIGGER, MSIX, 2, 1, fds[2], -1)); /* grows */
   CHECK_EQ(message_irqs(bdf, "msix"), 3);
   CHECK_OK(irqs(&e, NONE | TRIGGER, MSIX, 0, 0, 0, 0));
-  CHECK_EQ(message_irqs(bdf, "msix"), -1);
+  CHECK_EQ(message_irqs(bdf, "msix"), 0);
 }

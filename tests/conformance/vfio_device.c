@@ -2,27 +2,21 @@
 /*
  * The VFIO device file: BIND, GET_INFO, regions, interrupts, reset and the life of a descriptor (spec vfio-device 3 to 19,
  * iommufd-core B). Config space and registers: vfio_regions.c. IOMMUFD_TEST_KIND=noiommu runs all of it with a device
- * without an IOMMU.
+ * without an IOMMU; IOMMUFD_TEST_WAY what is no matter of BIND with a device that is opened through its group (group.h).
  */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <sys/epoll.h>
 
-#include "edu.h"
+#include "group.h"
 #include "irqs.h"
-
-static enum kind kind(void) {
-  const char* k = getenv("IOMMUFD_TEST_KIND");
-  return k && strcmp(k, "noiommu") == 0 ? NOIOMMU : BEHIND_IOMMU;
-}
-
-static struct vdev bound(void) { return open_and_bind(kind(), 0, open_iommufd()); }
 
 /* ---- before and during BIND -------------------------------------------------------------------------- */
 
 SECTION("vfio-device 3");
 
 TEST(V01, "before BIND every other ioctl, read, write and mmap is EINVAL, lseek ESPIPE") {
+  need_node();
   const struct vdev d = open_device(kind());
   static const unsigned long codes[] = {VFIO_DEVICE_GET_INFO,
                                         VFIO_DEVICE_GET_REGION_INFO,
@@ -46,6 +40,7 @@ TEST(V01, "before BIND every other ioctl, read, write and mmap is EINVAL, lseek 
 SECTION("vfio-device 5");
 
 TEST(V02, "BIND: the checks in order, and after a failure the descriptor can try again") {
+  need_node();
   const int iommufd = open_iommufd();
   struct vdev d = open_device(kind());
   uint8_t token[16] = {0};
@@ -75,6 +70,7 @@ TEST(V02, "BIND: the checks in order, and after a failure the descriptor can try
 }
 
 TEST(V03, "BIND with the first version's 16 bytes") {
+  need_node();
   struct vdev d = open_device(kind());
   struct vfio_device_bind_iommufd cmd = {.argsz = 16, .iommufd = open_iommufd(), .token_uuid_ptr = MAX};
   CHECK_OK(ioctl(d.fd, VFIO_DEVICE_BIND_IOMMUFD, &cmd));
@@ -85,6 +81,7 @@ TEST(V03, "BIND with the first version's 16 bytes") {
 SECTION("vfio-device 6");
 
 TEST(V04, "ATTACH and DETACH: argsz and flags") {
+  need_node();
   const int iommufd = open_iommufd();
   struct vdev d = open_and_bind(kind(), 0, iommufd);
   struct vfio_device_attach_iommufd_pt cmd = {.argsz = 11, .pt_id = ioas_alloc(iommufd)};
@@ -115,7 +112,7 @@ TEST(V04, "ATTACH and DETACH: argsz and flags") {
 SECTION("vfio-device 2");
 
 TEST(V05, "an ioctl that devices do not have: ENOTTY") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   uint64_t arg[16] = {64};
   CHECK_ERR(ioctl(d.fd, _IO(';', 0x7f), arg), ENOTTY);
   CHECK_ERR(ioctl(d.fd, IOMMU_IOAS_ALLOC, arg), ENOTTY);
@@ -128,7 +125,7 @@ TEST(V05, "an ioctl that devices do not have: ENOTTY") {
 SECTION("vfio-device 7");
 
 TEST(V10, "GET_INFO: PCI, 9 regions, 5 interrupts; argsz decides what is written") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   struct {
     struct vfio_device_info info;
     uint64_t more[4];
@@ -153,7 +150,7 @@ TEST(V10, "GET_INFO: PCI, 9 regions, 5 interrupts; argsz decides what is written
 SECTION("vfio-device 8");
 
 TEST(V11, "GET_REGION_INFO of an edu device") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   struct vfio_region_info info = {.argsz = 31};
   CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_GET_REGION_INFO, &info), EINVAL);
   for (uint32_t i = 0; i <= 6; i++) {
@@ -173,7 +170,7 @@ TEST(V11, "GET_REGION_INFO of an edu device") {
 SECTION("vfio-device 12");
 
 TEST(V12, "GET_IRQ_INFO of an edu device") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   static const struct {
     uint32_t count, flags;
   } want[] = {{1, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED},
@@ -211,7 +208,7 @@ static int irqs(const struct vdev* d, uint32_t flags, uint32_t index, uint32_t c
 SECTION("vfio-device 13");
 
 TEST(V20, "SET_IRQS: the generic checks") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int fd = new_eventfd();
   const uint32_t head = sizeof(struct vfio_irq_set), all = head + 4;
   CHECK_ERR(ioctl(d.fd, VFIO_DEVICE_SET_IRQS, NULL), EFAULT);
@@ -234,7 +231,7 @@ TEST(V20, "SET_IRQS: the generic checks") {
 }
 
 TEST(V21, "MSI: eventfd, loop-back with NONE and BOOL, disable") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int fd = new_eventfd();
   CHECK_ERR(irqs(&d, NONE | TRIGGER, MSI, 1, 0), EINVAL); /* not enabled */
   REQUIRE(CHECK_OK(irqs(&d, EVENTFD | TRIGGER, MSI, 1, fd)));
@@ -253,7 +250,7 @@ TEST(V21, "MSI: eventfd, loop-back with NONE and BOOL, disable") {
 }
 
 TEST(V22, "MSI: a descriptor that is closed: EBADF; that is no eventfd: EINVAL; and nothing is enabled") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int closed = eventfd(0, EFD_CLOEXEC);
   close(closed);
   CHECK_ERR(irqs(&d, EVENTFD | TRIGGER, MSI, 1, closed), EBADF);
@@ -263,7 +260,7 @@ TEST(V22, "MSI: a descriptor that is closed: EBADF; that is no eventfd: EINVAL; 
 }
 
 TEST(V23, "only one of INTx and MSI is active") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int fd = new_eventfd();
   REQUIRE(CHECK_OK(irqs(&d, EVENTFD | TRIGGER, MSI, 1, fd)));
   CHECK_ERR(irqs(&d, EVENTFD | TRIGGER, INTX, 1, fd), EINVAL);
@@ -275,7 +272,7 @@ TEST(V23, "only one of INTx and MSI is active") {
 }
 
 TEST(V24, "INTx: start 0 and count 1 only, loop-back, MASK and UNMASK") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int fd = new_eventfd();
   CHECK_ERR(irqs(&d, NONE | TRIGGER, INTX, 1, 0), EINVAL); /* not enabled */
   CHECK_ERR(irqs(&d, NONE | TRIGGER, INTX, 0, 0), EINVAL);
@@ -290,7 +287,7 @@ TEST(V24, "INTx: start 0 and count 1 only, loop-back, MASK and UNMASK") {
 }
 
 TEST(V25, "INTx of the device: masked when it fires, fires again on UNMASK until it is acknowledged") {
-  const struct edu e = edu_from(bound());
+  const struct edu e = edu_from(device_in_use());
   const int fd = new_eventfd();
   REQUIRE(CHECK_OK(irqs(&e.dev, EVENTFD | TRIGGER, INTX, 1, fd)));
   edu_write4(&e, EDU_IRQ_RAISE, 1);
@@ -307,7 +304,7 @@ TEST(V25, "INTx of the device: masked when it fires, fires again on UNMASK until
 }
 
 TEST(V26, "INTx: an eventfd that unmasks") {
-  const struct edu e = edu_from(bound());
+  const struct edu e = edu_from(device_in_use());
   const int fd = new_eventfd(), unmask = new_eventfd();
   const uint64_t one = 1;
   REQUIRE(CHECK_OK(irqs(&e.dev, EVENTFD | TRIGGER, INTX, 1, fd)));
@@ -322,7 +319,7 @@ TEST(V26, "INTx: an eventfd that unmasks") {
 }
 
 TEST(V27, "MSI of the device: one message for each raise, also without an acknowledgement") {
-  const struct edu e = edu_from(bound());
+  const struct edu e = edu_from(device_in_use());
   const int fd = new_eventfd();
   REQUIRE(CHECK_OK(irqs(&e.dev, EVENTFD | TRIGGER, MSI, 1, fd)));
   edu_write4(&e, EDU_IRQ_RAISE, 1);
@@ -338,7 +335,7 @@ TEST(V27, "MSI of the device: one message for each raise, also without an acknow
 }
 
 TEST(V28, "REQ: arm, loop-back, disarm") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   const int fd = new_eventfd();
   CHECK_ERR(irqs(&d, NONE | TRIGGER, REQ, 0, 0), EINVAL);
   CHECK_ERR(irqs(&d, NONE | TRIGGER, REQ, 1, 0), EINVAL);
@@ -359,7 +356,7 @@ TEST(V28, "REQ: arm, loop-back, disarm") {
 SECTION("vfio-device 14");
 
 TEST(V30, "RESET: as GET_INFO says; registers are at their reset values") {
-  const struct edu e = edu_from(bound());
+  const struct edu e = edu_from(device_in_use());
   struct vfio_device_info info = {.argsz = sizeof(info)};
   REQUIRE(CHECK_OK(ioctl(e.dev.fd, VFIO_DEVICE_GET_INFO, &info)));
   edu_write4(&e, EDU_LIVENESS, 0x12345678);
@@ -375,7 +372,7 @@ TEST(V30, "RESET: as GET_INFO says; registers are at their reset values") {
 SECTION("vfio-device 16");
 
 TEST(V31, "FEATURE: argsz, flags, and features that vfio-pci does not have") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   _Alignas(8) char buffer[64] = {0};
   struct vfio_device_feature* f = (struct vfio_device_feature*)buffer;
   f->argsz = 7;
@@ -396,7 +393,7 @@ TEST(V31, "FEATURE: argsz, flags, and features that vfio-pci does not have") {
 SECTION("vfio-device 3");
 
 TEST(V32, "a device descriptor is always ready, and cannot be added to an epoll") {
-  const struct vdev d = bound();
+  const struct vdev d = device_in_use();
   struct pollfd p = {.fd = d.fd, .events = POLLIN | POLLOUT};
   struct epoll_event event = {.events = EPOLLIN};
   const int epoll = keep(epoll_create1(EPOLL_CLOEXEC));
@@ -408,6 +405,7 @@ TEST(V32, "a device descriptor is always ready, and cannot be added to an epoll"
 SECTION("vfio-device 19");
 
 TEST(V33, "open, bind, attach, close, 200 times: the device is free again at once") {
+  need_node();
   const int iommufd = open_iommufd();
   const uint32_t ioas = ioas_alloc(iommufd);
   for (int i = 0; i < 200; i++) {
@@ -420,6 +418,7 @@ TEST(V33, "open, bind, attach, close, 200 times: the device is free again at onc
 }
 
 TEST(V34, "several opens; the last close of a dup unbinds") {
+  need_node();
   const int iommufd = open_iommufd();
   struct vdev d = open_and_bind(kind(), 0, iommufd), second = open_device(kind());
   const int same = keep(dup(d.fd));
@@ -432,6 +431,7 @@ TEST(V34, "several opens; the last close of a dup unbinds") {
 }
 
 TEST(V35, "after close and bind: bus mastering is off, registers are reset, interrupts are off") {
+  need_node();
   const int iommufd = open_iommufd();
   struct edu e = edu_open(kind(), 0, iommufd);
   uint16_t command = 0xffff;

@@ -11,13 +11,16 @@
 #define BAR_SIZE 0x100000u
 #define ID 0x010000edu
 
-static struct edu opened(int iommufd) {
-  const struct edu e = edu_open(kind(), 0, iommufd);
+static struct edu mappable(const struct edu e) {
   struct vfio_region_info info;
   REQUIRE(CHECK_OK(region_info(&e.dev, 0, &info)));
   if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP)) SKIP("BAR 0 cannot be mapped");
   return e;
 }
+
+static struct edu opened(void) { return mappable(edu_from(device_in_use())); }
+
+static struct edu opened_by_node(int iommufd) { return mappable(edu_open(kind(), 0, iommufd)); }
 
 static volatile uint32_t* map(const struct edu* e, uint64_t offset, size_t length, int prot) {
   void* p = mmap(NULL, length, prot, MAP_SHARED, e->dev.fd, (off_t)(e->bar + offset));
@@ -60,7 +63,7 @@ static bool can_bind(int iommufd) {
 SECTION("vfio-device 11");
 
 TEST(MM01, "two mappings, by the descriptor and by its duplicate, show the same registers, and so do reads") {
-  const struct edu e = opened(open_iommufd());
+  const struct edu e = opened();
   struct edu twin = e;
   twin.dev.fd = keep(dup(e.dev.fd));
   volatile uint32_t *a = map(&e, 0, BAR_SIZE, PROT_READ | PROT_WRITE), *b = map(&twin, 0, PAGE, PROT_READ | PROT_WRITE);
@@ -76,7 +79,7 @@ TEST(MM01, "two mappings, by the descriptor and by its duplicate, show the same 
 }
 
 TEST(MM02, "registers and the rest apart, the rest for stores alone; at any page of the BAR, not past its end") {
-  const struct edu e = opened(open_iommufd());
+  const struct edu e = opened();
   volatile uint32_t *head = map(&e, 0, PAGE, PROT_READ | PROT_WRITE),
                     *rest = map(&e, PAGE, BAR_SIZE - PAGE, PROT_WRITE);
   CHECK(alive(head, head, 1));
@@ -92,7 +95,7 @@ TEST(MM02, "registers and the rest apart, the rest for stores alone; at any page
 }
 
 TEST(MM03, "MAP_FIXED over a reservation, MADV_HUGEPAGE, mprotect") {
-  const struct edu e = opened(open_iommufd());
+  const struct edu e = opened();
   void* room = mmap(NULL, 2 * BAR_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(CHECK(room != MAP_FAILED));
   volatile uint32_t* p = mmap(room, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, e.dev.fd, (off_t)e.bar);
@@ -113,8 +116,9 @@ static int stores(volatile uint32_t* p) {
 }
 
 TEST(MM04, "a mapping that may only be read kills who stores; a descriptor that may only be read gives no other") {
+  need_node();
   const int iommufd = open_iommufd();
-  struct edu e = opened(iommufd);
+  struct edu e = opened_by_node(iommufd);
   volatile uint32_t* p = map(&e, 0, PAGE, PROT_READ);
   CHECK_EQ(in_child(stores, p), 256 + SIGSEGV);
   unmap_all(p, PAGE);
@@ -126,13 +130,14 @@ TEST(MM04, "a mapping that may only be read kills who stores; a descriptor that 
 }
 
 TEST(MM05, "before BIND: EINVAL") {
-  const struct edu e = opened(open_iommufd());
+  need_node();
+  const struct edu e = opened();
   const struct vdev second = open_device(kind());
   CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, second.fd, (off_t)e.bar) == MAP_FAILED && errno == EINVAL);
 }
 
 TEST(MM06, "a mapping does not grow") {
-  const struct edu e = opened(open_iommufd());
+  const struct edu e = opened();
   volatile uint32_t* p = map(&e, 0, PAGE, PROT_READ);
   void* grown = mremap((void*)(uintptr_t)p, PAGE, 2 * PAGE, MREMAP_MAYMOVE);
   CHECK_EQ(grown == MAP_FAILED ? errno : 0, known(EFAULT, 0));
@@ -142,8 +147,9 @@ TEST(MM06, "a mapping does not grow") {
 SECTION("vfio-device 19");
 
 TEST(MM10, "a mapping keeps the device open behind the last close; a part of one does, too") {
+  need_node();
   const int iommufd = open_iommufd();
-  struct edu e = opened(iommufd);
+  struct edu e = opened_by_node(iommufd);
   volatile uint32_t* p = map(&e, 0, BAR_SIZE, PROT_READ | PROT_WRITE);
   close_kept(e.dev.fd);
   CHECK(!can_bind(iommufd));
@@ -157,8 +163,9 @@ TEST(MM10, "a mapping keeps the device open behind the last close; a part of one
 static int lives(volatile uint32_t* p) { return alive(p, p, 8) ? 0 : 1; }
 
 TEST(MM11, "a child has the mapping, too, and keeps the device open with it") {
+  need_node();
   const int iommufd = open_iommufd();
-  struct edu e = opened(iommufd);
+  struct edu e = opened_by_node(iommufd);
   volatile uint32_t* p = map(&e, 0, PAGE, PROT_READ | PROT_WRITE);
   int go[2], status;
   char byte = 0;
