@@ -121,6 +121,7 @@ PciDeviceInfo describe(machine::Drivers& drivers, const machine::MachineDevice& 
     const vfio::Interrupts::Messages messages = state.vfio->interrupts().messages();
     for (u32 i = 0; i < messages.vectors; ++i) info.message_irqs.push_back(first_message_irq + i);
     info.message_irqs_msix = messages.msix;
+    info.had_message_irqs = messages.were_any;
   }
   info.driver = state.driver;
   if (state.vfio) info.vfio = VfioNode{state.vfio->name(), {{kVfioDeviceMajor, state.vfio->index()}, opener}};

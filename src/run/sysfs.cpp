@@ -117,13 +117,16 @@ void add_rom(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
                                 }});
 }
 
-// `resourceN` of the BARs that VFIO lets be mapped: the memory belongs to the open VFIO file (docs/adr/0004), so it cannot be mapped here;
-// as in a kernel it is not read or written either.
+// `msi_irqs`: a file for each vector; the first one makes the directory, which stays until the driver goes.
 void add_message_irqs(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
+  if (!d.had_message_irqs) return;
+  tree.add_directory(path + "/msi_irqs", Entries::kOwn);
   for (const u32 irq : d.message_irqs)
     tree.add_file(fmt::format("{}/msi_irqs/{}", path, irq), constant(d.message_irqs_msix ? "msix\n" : "msi\n"));
 }
 
+// `resourceN` of the BARs that VFIO lets be mapped: the memory belongs to the open VFIO file (docs/adr/0004), so it cannot be mapped here;
+// as in a kernel it is not read or written either.
 void add_bars(PathTree& tree, const std::string& path, const PciDeviceInfo& d) {
   for (const u32 bar : d.mappable_bars) {
     const pci::Resource& r = d.resources[bar];

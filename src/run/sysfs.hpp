@@ -52,6 +52,7 @@ struct PciDeviceInfo {
   std::array<pci::Resource, 7> resources{};  // BAR 0 to 5, expansion ROM; all 0 where there is none
   std::vector<u32> message_irqs;             // the numbers of its message interrupts, while there are some
   bool message_irqs_msix = false;            // they are of MSI-X
+  bool had_message_irqs = false;             // there have been some since a driver took it
   std::vector<u32> mappable_bars;            // those with a file `resourceN`
   std::vector<pci::Resource> windows;        // of a bridge
   u32 irq = 0;

@@ -238,6 +238,7 @@ Result<void> Interrupts::enable_messages(Mode kind, u32 vectors) {
     vectors_.clear();
     vectors_.resize(vectors);
     mode_ = kind;
+    had_messages_.store(true, std::memory_order_relaxed);
   }
   count_change();
   if (kind == Mode::kMsix) {
@@ -298,8 +299,9 @@ void Interrupts::disable_messages() {
 
 Interrupts::Messages Interrupts::messages() {
   const MutexLock lock(mu_);
-  if (mode_ != Mode::kMsi && mode_ != Mode::kMsix) return {};
-  return {static_cast<u32>(vectors_.size()), mode_ == Mode::kMsix};
+  const bool were_any = had_messages_.load(std::memory_order_relaxed);
+  if (mode_ != Mode::kMsi && mode_ != Mode::kMsix) return {.were_any = were_any};
+  return {static_cast<u32>(vectors_.size()), mode_ == Mode::kMsix, were_any};
 }
 
 void Interrupts::disable_intx() {

@@ -39,8 +39,11 @@ class Interrupts final : public pci::InterruptSink {
   struct Messages {
     u32 vectors = 0;  // 0: none are enabled
     bool msix = false;
+    bool were_any = false;  // since a driver took the function
   };
   [[nodiscard]] Messages messages() IOMMUFD_EXCLUDES(mu_);
+  // A driver takes the function.
+  void start_anew() { had_messages_.store(false, std::memory_order_relaxed); }
 
   // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
   Result<void> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
@@ -99,6 +102,7 @@ class Interrupts final : public pci::InterruptSink {
   pci::Intx intx_state_ IOMMUFD_GUARDED_BY(mu_) = pci::Intx::kEnabled;  // as the client's command register says
   bool intx_masked_ IOMMUFD_GUARDED_BY(mu_) = false;
   Trigger intx_ IOMMUFD_GUARDED_BY(mu_);
+  std::atomic<bool> had_messages_{false};
   std::vector<Trigger> vectors_ IOMMUFD_GUARDED_BY(mu_);  // of MSI or MSI-X, one per allocated vector
   Trigger error_ IOMMUFD_GUARDED_BY(mu_);
   Trigger request_ IOMMUFD_GUARDED_BY(mu_);

@@ -53,6 +53,7 @@ Result<Ref<Device>> Registry::probe(const pci::Function& function, UnsafeNoiommu
   slot.device = make_ref<Device>(
       lowest_free(taken), Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds, slot.dma_bufs},
       group, *this);
+  slot.interrupts.start_anew();
   group->add(*slot.device);
   return slot.device;
 }
