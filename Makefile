@@ -1,5 +1,5 @@
 # A thin front over the CMake presets (CMakePresets.json). `make help` lists what there is.
-.PHONY: build run test test-qemu e2e e2e-stress nvme-torture nvme-kills conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
+.PHONY: build run test test-qemu e2e e2e-vfio e2e-stress nvme-torture nvme-kills conformance check check-all asan tsan clang tidy fuzz-smoke format bench clean help
 .DEFAULT_GOAL := build
 
 R := build/release
@@ -36,6 +36,10 @@ test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's 
 e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
 	cmake --build --preset release --target product e2e_irq_counts e2e_intx
 	ctest --preset e2e
+
+e2e-vfio: deps-build+test+qemu+kernel $R/build.ninja ## the same on a kernel with VFIO's noiommu mode and uio_pci_generic, which is compiled first (once, some minutes)
+	cmake --build --preset release
+	tests/e2e/boot --build $R vfio
 
 e2e-stress: deps-build+test+qemu $R/build.ninja ## STRESS_ROUNDS (200) kills each of client and server while a real disk does DMA; then DANGER_ROUNDS (20) unguarded
 	cmake --build --preset release --target product e2e_host_kills e2e_busy_reader e2e_moved_pages
@@ -82,7 +86,7 @@ bench: deps-build+bench $R/build.ninja ## figures as a text table, and in build/
 	cmake --build --preset bench
 	tools/bench --dir $R --json build/bench.json $(BENCH)
 
-clean: ## remove what was built (not the kernel in build/qemu)
+clean: ## remove what was built (not the kernels in build/qemu and build/e2e-kernel)
 	rm -rf $R build/asan build/tsan build/clang build/fuzz build/conformance build/e2e build/bench.json
 
 help: ## this list

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What the checks of both guests share. Sourced; MODULES and FILES are directories, the build tree is the current one.
+# What the checks of all guests share. Sourced; MODULES and FILES are directories, the build tree is the current one.
 user=$PWD/iommufd-user
-edu=0000:00:04.0 nvme=0000:00:05.0 network=0000:00:06.0 testdev=0000:00:07.0 ports=0000:00:1f.3
+edu=0000:00:04.0 nvme=0000:00:05.0 network=0000:00:06.0 testdev=0000:00:07.0 usb=0000:00:08.0 ports=0000:00:1f.3
 scratch=/tmp/e2e
 mkdir -p $scratch
 failed=0
@@ -50,12 +50,34 @@ on() {
   shift
   "$user" run -d "host,addr=$function" --enable-unsafe-noiommu-mode -- "$@"
 }
+child_of() { # PID: its first child
+  sed -n 's/^Pid:[[:space:]]*//p' $(grep -l "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status 2>/dev/null | head -1)
+}
+masters() { # BDF +|-: within 10 seconds bus mastering is on, or off
+  for _ in $(seq 100); do
+    lspci -vv -s "${1#0000:}" 2>/dev/null | grep -q "BusMaster$2" && return 0
+    sleep 0.1
+  done
+  echo "BusMaster$2 does not come"
+  return 1
+}
+says() { # PATTERN: the kernel's log, within 10 seconds
+  for _ in $(seq 100); do
+    dmesg | grep -q -- "$1" && return 0
+    sleep 0.1
+  done
+  dmesg | tail -3
+  return 1
+}
 as_user() { su -s /bin/sh user -c "$*"; }
+# Of a kernel without VFIO.
+no_vfio() {
+  check "no module of VFIO or iommufd is loaded" sh -c '! grep -E "^(vfio|iommufd)" /proc/modules'
+  for node in /dev/vfio /dev/iommu; do check "outside \`run\` there is no $node" absent $node; done
+}
 finish() {
   echo "# all checks were made"
   exit $failed
 }
 
 echo "# Linux $(uname -r)"
-check "no module of VFIO or iommufd is loaded" sh -c '! grep -E "^(vfio|iommufd)" /proc/modules'
-for node in /dev/vfio /dev/iommu; do check "outside \`run\` there is no $node" absent $node; done
