@@ -11,6 +11,7 @@
 #include "base/sys.hpp"
 #include "host/claim.hpp"
 #include "host/inventory.hpp"
+#include "host/rom_file.hpp"
 #include "pci/config_registers.hpp"
 
 namespace iommufd::host {
@@ -116,8 +117,10 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
   // Firmware may have left it on.
   (*config)->write(reg::kCommand, 2, (*config)->command() & ~u32{reg::kCommandMaster});
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
+  FunctionSpec spec = read_spec(**config, *found, resettable);
+  spec.rom = read_rom(directory, found->resources[HostFunction::kRom].size, **config);
   std::shared_ptr<RealFunction> function(
-      new RealFunction(directory, read_spec(**config, *found, resettable), read_placement(*found, **config), guardian));
+      new RealFunction(directory, std::move(spec), read_placement(*found, **config), guardian));
   Result<Bars> bars = Bars::open(directory, function->spec_.bars);
   if (!bars)
     return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());

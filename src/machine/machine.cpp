@@ -106,8 +106,11 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   for (const Planned& p : *planned) simulated.push_back(p.placement ? pci::FunctionSpec{} : p.blueprint.spec);
   auto placed = place(spec, simulated);
   if (!placed) return std::unexpected(placed.error());
-  for (std::size_t i = 0; i < planned->size(); ++i)
+  for (std::size_t i = 0; i < planned->size(); ++i) {
+    // Behind the addresses of simulated BARs is something else in the real machine, or nothing.
+    placed->devices[i].seen_by_peers = policy.kind != mem::PhysPolicy::Kind::kReal;
     if (const auto& real = (*planned)[i].placement) placed->devices[i] = *real;
+  }
   const Groups groups = assign_groups(spec.bridges, spec.devices);
   for (std::size_t i = 0; i < spec.bridges.size(); ++i)
     machine->bridges_.push_back(std::make_unique<MachineBridge>(

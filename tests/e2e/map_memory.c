@@ -2,6 +2,7 @@
 // map_memory BDF KIND [FILE|BDF]: one page of memory of a kind is mapped for a function without an IOMMU. Prints "mapped", or the name of
 // the errno. Kinds:
 //   plain  read-only  zero (a private mapping of /dev/zero)  shared (FILE)  private (FILE)  bar (of a function: BDF)  nothing
+//   buffer (BAR 0 of a function as a dma-buf: BDF; with the physical address)
 //   file (IOMMU_IOAS_MAP_FILE of FILE)  sealed-file  reader-file (a memfd that is open for reading alone)  short-file
 // Exit: 0 whatever the answer was; 2 what fails before.
 #define _GNU_SOURCE
@@ -43,12 +44,17 @@ static int reader(int writable) {
   return fd;
 }
 
-static void* map_bar(const struct attached* attached, const char* bdf, const char* own) {
+static int bind_device(const struct attached* attached, const char* bdf, const char* own) {
   const int device = strcmp(bdf, own) ? open_device(bdf) : attached->device;
   struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = attached->iommufd};
-  struct vfio_region_info info = {.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX};
 
   if (device != attached->device && ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
+  return device;
+}
+
+static void* map_bar(int device) {
+  struct vfio_region_info info = {.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX};
+
   if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info)) fail("VFIO_DEVICE_GET_REGION_INFO");
   return map(device, PROT_READ | PROT_WRITE, MAP_SHARED, (off_t)info.offset);
 }
@@ -58,6 +64,30 @@ static const char* map_memory(const struct attached* a, const void* memory, unsi
       .size = sizeof(map), .flags = flags, .ioas_id = a->ioas, .user_va = (uintptr_t)memory, .length = kPage};
 
   return ioctl(a->iommufd, IOMMU_IOAS_MAP, &map) ? strerrorname_np(errno) : "mapped";
+}
+
+static int bar_buffer(int device) {
+  _Alignas(8) char bytes[sizeof(struct vfio_device_feature) + sizeof(struct vfio_device_feature_dma_buf) +
+                         sizeof(struct vfio_region_dma_range)] = {0};
+  struct vfio_device_feature* get = (struct vfio_device_feature*)bytes;
+  struct vfio_device_feature_dma_buf* buffer = (struct vfio_device_feature_dma_buf*)get->data;
+
+  get->argsz = sizeof(bytes);
+  get->flags = VFIO_DEVICE_FEATURE_DMA_BUF | VFIO_DEVICE_FEATURE_GET;
+  buffer->open_flags = O_RDWR | O_CLOEXEC;
+  buffer->nr_ranges = 1;
+  buffer->dma_ranges[0].length = kPage;
+  return ioctl(device, VFIO_DEVICE_FEATURE, get);
+}
+
+static const char* map_buffer(const struct attached* a, int buffer) {
+  static char text[64];
+  struct iommu_ioas_map_file map = {
+      .size = sizeof(map), .flags = kBoth, .ioas_id = a->ioas, .fd = buffer, .length = kPage};
+
+  if (buffer < 0 || ioctl(a->iommufd, IOMMU_IOAS_MAP_FILE, &map)) return strerrorname_np(errno);
+  snprintf(text, sizeof(text), "mapped at 0x%016llx", (unsigned long long)physical_address(a, map.iova));
+  return text;
 }
 
 static const char* map_file(const struct attached* a, int fd) {
@@ -84,7 +114,9 @@ int main(int argc, char** argv) {
   else if (!strcmp(kind, "private"))
     answer = map_memory(&a, map(open_file(name), both, MAP_PRIVATE, 0), kBoth);
   else if (!strcmp(kind, "bar"))
-    answer = map_memory(&a, map_bar(&a, name, argv[1]), kBoth);
+    answer = map_memory(&a, map_bar(bind_device(&a, name, argv[1])), kBoth);
+  else if (!strcmp(kind, "buffer"))
+    answer = map_buffer(&a, bar_buffer(bind_device(&a, name, argv[1])));
   else if (!strcmp(kind, "nothing"))
     answer = map_memory(&a, NULL, kBoth);
   else if (!strcmp(kind, "file"))
