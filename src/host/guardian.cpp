@@ -123,8 +123,7 @@ std::expected<std::string, std::string> request_release(pci::Bdf bdf) {
     const Result<Fd> socket = connect_to(name);
     if (!socket && (socket.error() == Errno::kNoEnt || socket.error() == Errno::kPerm)) continue;  // it is no guardian
     if (!socket) {
-      failed.push_back(
-          fmt::format("the guardian of {} cannot be asked: {}", bdf.str(), errno_name(socket.error())));
+      failed.push_back(fmt::format("the guardian of {} cannot be asked: {}", bdf.str(), errno_name(socket.error())));
       continue;
     }
     auto answer = release_by(*socket, bdf);

@@ -171,8 +171,7 @@ Ref<mem::AddressSpace> ClientCall::file_memory(Fd file) {
   if (runtime_.file_pins) return make_ref<PinnedFile>(std::move(file), runtime_.file_pins);
   struct stat st{};
   const bool pooled = runtime_.huge != nullptr && ::fstat(file.get(), &st) == 0;
-  return make_ref<mem::FileSpace>(std::move(file),
-                                  pooled ? runtime_.huge->page_size(st.st_dev, st.st_ino) : kPageSize);
+  return make_ref<mem::FileSpace>(std::move(file), pooled ? runtime_.huge->page_size(st.st_dev, st.st_ino) : kPageSize);
 }
 
 Ref<mem::AddressSpace> ClientCall::mapped_bar(UserVa at, u64 length) {

@@ -120,10 +120,10 @@ Result<void> ClientMemory::hold_frames(CallScope& call, const Vma& vma, u64 star
                                        std::vector<mem::PageRun>& out) {
   const auto pinned = [&]() -> Result<void> {
     const Ref<mem::PinRing> ring = IOMMUFD_TRY(process_->pin_ring(keeper_));
-    const PinSource source{.ring = ring,
-                           .frames = IOMMUFD_TRY(mem::RealFrames::open(call.tid())),
-                           .pin = [&](u64 at, u64 length) { return pin_in_client(*ring, call, at, length); },
-                           .page_size = vma.page_size};
+    const PinSource source {
+      .ring = ring, .frames = IOMMUFD_TRY(mem::RealFrames::open(call.tid()))
+      , .pin = [&](u64 at, u64 length) { return pin_in_client(*ring, call, at, length); }, .page_size = vma.page_size
+    };
     return pin_frames(source, start, end, frames_end_, held_, out);
   }();
   if (pinned) return {};

@@ -30,8 +30,7 @@ class ClientMemory final : public mem::AddressSpace {
   Result<std::size_t> write_pieces(std::span<const mem::WritePiece> pieces) override;
   // Private memory that --pin=real holds has keys of its own for each pin: whether the page at an address is still the one
   // that an earlier pin holds cannot be known.
-  Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override
-     ;
+  Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override;
   std::byte* direct(UserVa va) override;
   [[nodiscard]] u64 memory_id() const override { return process_->memory_id(); }
 

@@ -44,12 +44,11 @@ Result<void> PinnedFile::pin(u64 start, u64 end, u64 page_size, std::vector<mem:
   (void)::madvise(mapping.bytes().data(), size, MADV_POPULATE_WRITE);  // what cannot be had, the pin will say
   const u64 address = std::bit_cast<u64>(bytes.data());
   const Ref<mem::PinRing> ring = IOMMUFD_TRY(pins_->ring());
-  const PinSource source{
-      .ring = ring,
-      .frames = IOMMUFD_TRY(mem::RealFrames::open(::getpid())),
-      .pin = [&](u64 at, u64 length) { return ring->pin_own(bytes.subspan(at - address, length)); },
-      .shift = address - first,
-      .page_size = page_size};
+  const PinSource source {
+    .ring = ring, .frames = IOMMUFD_TRY(mem::RealFrames::open(::getpid()))
+    , .pin = [&](u64 at, u64 length) { return ring->pin_own(bytes.subspan(at - address, length)); },
+        .shift = address - first, .page_size = page_size
+  };
   return pin_frames(source, start, end, pins_->frames_end(), held_, out);
 }
 

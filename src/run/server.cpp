@@ -178,10 +178,18 @@ Result<void> Server::serve_client() {
   CallsInFlight calls(listener);
   StoreTraps stores(*files, options_.host);
   Ref<FilePins> file_pins;
-  if (options_.pin == PinPolicy::kFrames)
-    file_pins = make_ref<FilePins>(service_->pin_keeper(), options_.frames_end);
-  const Runtime runtime{options_, *service_, *view_,     listener,  calls,                processes,
-                        *files,   stores,    huge.get(), file_pins, user_namespace.st_ino};
+  if (options_.pin == PinPolicy::kFrames) file_pins = make_ref<FilePins>(service_->pin_keeper(), options_.frames_end);
+  const Runtime runtime{options_,
+                        *service_,
+                        *view_,
+                        listener,
+                        calls,
+                        processes,
+                        *files,
+                        stores,
+                        huge.get(),
+                        file_pins,
+                        user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));

@@ -205,7 +205,9 @@ TEST(MM20, "by the group: two descriptors of a device show the same registers, a
   CHECK_OK(unset_container(s.group));
 }
 
-TEST(MM21, "by the group, when a mapping alone holds the device: one more descriptor of it (EBUSY), and after the mapping one") {
+TEST(MM21,
+     "by the group, when a mapping alone holds the device: one more descriptor of it (EBUSY), and after the mapping "
+     "one") {
   const struct setup s = set_up(0);
   const struct edu first = edu_from(open_in_group(&s));
   struct vfio_region_info info;

@@ -72,13 +72,12 @@ static void map_file(int fd, uint64_t iova, uint64_t start, uint64_t length) {
 }
 
 static void map_memory(const void* memory, uint64_t iova, uint64_t length) {
-  struct iommu_ioas_map map = {
-      .size = sizeof(map),
-      .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
-      .ioas_id = attached.ioas,
-      .user_va = (uintptr_t)memory,
-      .length = length,
-      .iova = iova};
+  struct iommu_ioas_map map = {.size = sizeof(map),
+                               .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+                               .ioas_id = attached.ioas,
+                               .user_va = (uintptr_t)memory,
+                               .length = length,
+                               .iova = iova};
 
   if (ioctl(attached.iommufd, IOMMU_IOAS_MAP, &map)) fail("IOMMU_IOAS_MAP");
 }

@@ -3,12 +3,15 @@
 // the errno. Kinds:
 //   plain  read-only  zero (a private mapping of /dev/zero)  shared (FILE)  private (FILE)  bar (of a function: BDF)  nothing
 //   buffer (BAR 0 of a function as a dma-buf: BDF; with the physical address)
+//   kept-file (a memfd by IOMMU_IOAS_MAP_FILE; bus mastering goes on, and the program does not end)
 //   file (IOMMU_IOAS_MAP_FILE of FILE)  sealed-file  reader-file (a memfd that is open for reading alone)  short-file
 // Exit: 0 whatever the answer was; 2 what fails before.
 #define _GNU_SOURCE
 
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <linux/pci_regs.h>
 
 #include "device.h"
 
@@ -80,6 +83,15 @@ static int bar_buffer(int device) {
   return ioctl(device, VFIO_DEVICE_FEATURE, get);
 }
 
+static void master_bus(int device) {
+  struct vfio_region_info config = {.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX};
+  const uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+  if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config)) fail("VFIO_DEVICE_GET_REGION_INFO");
+  if (pwrite(device, &command, sizeof(command), (off_t)config.offset + PCI_COMMAND) != sizeof(command))
+    fail("PCI_COMMAND");
+}
+
 static const char* map_buffer(const struct attached* a, int buffer) {
   static char text[64];
   struct iommu_ioas_map_file map = {
@@ -91,8 +103,7 @@ static const char* map_buffer(const struct attached* a, int buffer) {
 }
 
 static const char* map_file(const struct attached* a, int fd) {
-  struct iommu_ioas_map_file map = {
-      .size = sizeof(map), .flags = kBoth, .ioas_id = a->ioas, .fd = fd, .length = kPage};
+  struct iommu_ioas_map_file map = {.size = sizeof(map), .flags = kBoth, .ioas_id = a->ioas, .fd = fd, .length = kPage};
 
   return ioctl(a->iommufd, IOMMU_IOAS_MAP_FILE, &map) ? strerrorname_np(errno) : "mapped";
 }
@@ -127,6 +138,12 @@ int main(int argc, char** argv) {
     answer = map_file(&a, reader(memfd(kPage, 0)));
   else if (!strcmp(kind, "short-file"))
     answer = map_file(&a, memfd(kPage / 2, 0));
+  else if (!strcmp(kind, "kept-file"))
+    answer = map_file(&a, memfd(kPage, 0));
   puts(answer);
+  if (!strcmp(kind, "kept-file")) {
+    master_bus(a.device);
+    pause();
+  }
   return 0;
 }

@@ -253,8 +253,7 @@ TEST(HostGuardian, may_be_one_of_several_and_all_are_asked) {
     EXPECT_EQ(request_release(Guardian::kBdf), "one; two; three");
   }
   const Guardian first("not I\n"), second("ok two\n");
-  EXPECT_EQ(request_release(Guardian::kBdf).error(),
-            "the guardian of feed:fe:1f.7 refuses: not I; another one: two");
+  EXPECT_EQ(request_release(Guardian::kBdf).error(), "the guardian of feed:fe:1f.7 refuses: not I; another one: two");
 }
 
 // A name that somebody holds who does not listen keeps no guardian from its place.

@@ -33,9 +33,9 @@ TEST(DmaBufsTest, is_whole_pages_of_a_memory_bar) {
 
 // Beside a real function, a simulated one's addresses are somebody else's.
 TEST(DmaBufsTest, cannot_be_had_where_no_other_device_reaches_it) {
-  SampleFunction sample(sample_spec(), pci::Placement{.bdf = {0, 0, 5, 0},
-                                                      .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0},
-                                                      .seen_by_peers = false});
+  SampleFunction sample(
+      sample_spec(),
+      pci::Placement{.bdf = {0, 0, 5, 0}, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .seen_by_peers = false});
   DmaBufs buffers(sample.function);
   EXPECT_EQ(buffers.create(0, kPage).error(), Errno::kInval);
 }
