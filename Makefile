@@ -34,7 +34,7 @@ test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's 
 	ctest --preset qemu
 
 e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
-	cmake --build --preset release --target product e2e_irq_counts
+	cmake --build --preset release --target product e2e_irq_counts e2e_intx
 	ctest --preset e2e
 
 e2e-stress: deps-build+test+qemu $R/build.ninja ## STRESS_ROUNDS (200) kills each of client and server while a real disk does DMA; then DANGER_ROUNDS (20) unguarded

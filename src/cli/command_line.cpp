@@ -284,7 +284,9 @@ void add_host_commands(CLI::App& app, HostTexts& t) {
   CLI::App* bind =
       app.add_subcommand("bind", "Take a PCI function of this machine from its driver, so that a program can use it");
   bind->add_option("FUNCTION", t.function, kFunctionHelp)->required();
-  bind->add_option("--driver", t.driver, "Bind it to this driver; default: to none, and none will take it");
+  bind->add_option("--driver", t.driver,
+                   "Bind it to this driver, or to none; default: to the one through which interrupts come, of those "
+                   "that the kernel has (docs/host.md)");
   CLI::App* unbind = app.add_subcommand("unbind", "Give a function back: driver and driver_override as before `bind`");
   unbind->add_option("FUNCTION", t.function, kFunctionHelp)->required();
   CLI::App* release =
@@ -305,7 +307,7 @@ Command make_host_command(const CLI::App& chosen, const HostTexts& t) {
   const auto is_of_name = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-'; };
   if (is_given && (t.driver.empty() || !std::ranges::all_of(t.driver, is_of_name)))
     return wrong(name, fmt::format("--driver '{}': is not the name of a driver, e.g. vfio-pci", t.driver));
-  command.driver = t.driver;
+  if (is_given) command.driver = t.driver == "none" ? "" : t.driver;
   return command;
 }
 

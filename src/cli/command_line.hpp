@@ -36,7 +36,7 @@ struct HostCommand {
   enum class Action : u8 { kBind, kUnbind, kRelease };
   Action action = Action::kBind;
   pci::Bdf function;
-  std::string driver;  // of bind; empty: none
+  std::optional<std::string> driver;  // of bind; absent: the best for its interrupts; empty: none
 };
 struct DoctorCommand {};
 // Nothing to do but to print: help, version, or what is wrong.

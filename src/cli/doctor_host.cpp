@@ -48,11 +48,37 @@ Finding frames() {
   return f;
 }
 
+constexpr const char* kDrivers = "/sys/bus/pci/drivers/";
+
+Finding vfio_groups() {
+  Finding f{.what = "interrupts: VFIO groups without an IOMMU", .need = Need::kUseful};
+  const auto mode = host::read_attribute("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode");
+  if (mode == "Y" && host::exists(std::string(kDrivers) + "vfio-pci")) {
+    f.detail = "all of a function that vfio-pci has; `bind` gives it that";
+    return f;
+  }
+  f.state = State::kNo;
+  f.detail = !mode         ? "this kernel has no enable_unsafe_noiommu_mode, or vfio is not loaded"
+             : mode == "Y" ? "vfio-pci is not loaded"
+                           : "vfio.enable_unsafe_noiommu_mode is off";
+  return f;
+}
+
+Finding uio() {
+  Finding f{.what = "interrupts: uio_pci_generic",
+            .detail = "INTx of a function that it has; `bind` gives it those without messages",
+            .need = Need::kUseful};
+  if (host::exists(std::string(kDrivers) + "uio_pci_generic")) return f;
+  f.state = State::kNo;
+  f.detail = "not loaded";
+  return f;
+}
+
 // A function whose messages have addresses of 32 bits needs a page below 4 GiB, of which a large machine may give us none.
 Finding messages() {
   constexpr u64 kLow = u64{1} << 32;
   Finding f{.what = "interrupts: MSI and MSI-X",
-            .detail = "as writes to pinned memory that is looked at",
+            .detail = "else as writes to pinned memory that is looked at",
             .need = Need::kUseful};
   if (const auto page = host::PinnedMemory::create(1, ~u64{0}); !page) {
     f.state = State::kNo;
@@ -68,12 +94,15 @@ Finding messages() {
 }  // namespace
 
 Section host_section() {
-  return {"Real functions without an IOMMU (`run -d host`)",
-          {functions(),
-           privilege(),
-           frames(),
-           messages(),
-           {.what = "interrupts: INTx", .detail = "by its status bit, which is looked at", .need = Need::kUseful}}};
+  return {
+      "Real functions without an IOMMU (`run -d host`)",
+      {functions(),
+       privilege(),
+       frames(),
+       vfio_groups(),
+       uio(),
+       messages(),
+       {.what = "interrupts: INTx", .detail = "else by its status bit, which is looked at", .need = Need::kUseful}}};
 }
 
 }  // namespace iommufd::cli

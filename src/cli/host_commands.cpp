@@ -42,8 +42,17 @@ std::string iommu_text(const host::HostFunction& f) {
 }
 
 std::string interrupts_text(const host::HostFunction& f) {
-  if (f.msix_vectors) return fmt::format("msix {}", *f.msix_vectors);
-  return f.msi_vectors ? fmt::format("msi {}", *f.msi_vectors) : "-";
+  std::string text = f.msix_vectors  ? fmt::format("msix {}", *f.msix_vectors)
+                     : f.msi_vectors ? fmt::format("msi {}", *f.msi_vectors)
+                     : f.has_line    ? "intx"
+                                     : "-";
+  if (text == "-") return text;
+  switch (f.interrupt_way()) {
+    case host::InterruptWay::kMemory: break;
+    case host::InterruptWay::kUio: text += f.msix_vectors || f.msi_vectors ? ", intx by uio" : " by uio"; break;
+    case host::InterruptWay::kVfio: text += " by vfio"; break;
+  }
+  return text;
 }
 
 std::string usable_text(const host::HostFunction& f) {

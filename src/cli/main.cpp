@@ -69,6 +69,9 @@ int execute(const RunCommand& command) {
       fmt::print(stderr, "iommufd-user run: {}\n", machine.error());
       return Err(Errno::kInval);
     }
+    for (const std::string& function : (*machine)->real_functions())
+      fmt::print(stderr, "iommufd-user: warning: {} drives a function that reaches all memory of this machine: {}\n",
+                 command.options.argv[0], function);
     return run::make_machine_service(*std::move(machine), std::move(dump_tables));
   });
 }

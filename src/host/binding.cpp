@@ -67,13 +67,25 @@ Done rebind(const HostFunction& before, const Record& record, const Kernel& kern
   return kernel.bind(record.driver);
 }
 
-std::optional<Refusal> find_refusal_to_bind(const HostFunction& f, const std::string& driver, const Roots& roots) {
+std::optional<Refusal> find_refusal_to_bind(const HostFunction& f, const std::optional<std::string>& driver,
+                                            const Roots& roots) {
   if (auto lack = find_lack_of_privilege(roots)) return lack;
   if (auto bridge = find_bridge(f)) return bridge;
   if (auto use = find_use(f)) return use;
-  if (!f.is_managed_by_iommu() || !driver.empty()) return std::nullopt;
+  if (!f.is_managed_by_iommu() || (driver && !driver->empty())) return std::nullopt;
   return Refusal{"is managed by an IOMMU, and is not used without it",
                  "For the kernel's VFIO: iommufd-user bind --driver=vfio-pci " + f.bdf.str()};
+}
+
+// The drivers to try for the sake of its interrupts, the best first. The last is none.
+std::vector<std::string> drivers_for_interrupts(const HostFunction& f, const Kernel& kernel, const Roots& roots) {
+  std::vector<std::string> out;
+  const auto noiommu = read_attribute(roots.sys + "/module/vfio/parameters/enable_unsafe_noiommu_mode");
+  if (noiommu == "Y" && kernel.has_driver("vfio-pci")) out.emplace_back("vfio-pci");
+  if (f.has_line && !f.msi_vectors && !f.msix_vectors && kernel.has_driver("uio_pci_generic"))
+    out.emplace_back("uio_pci_generic");
+  out.emplace_back();
+  return out;
 }
 
 // What unbind() will restore. An earlier bind() of ours keeps what it found.
@@ -82,10 +94,14 @@ Record record_of(const HostFunction& f, const std::optional<Record>& earlier) {
   return {.driver = f.driver.value_or(""), .driver_override = f.driver_override.value_or(""), .wrote = ""};
 }
 
-Done take(const HostFunction& f, const std::string& driver, const Kernel& kernel) {
-  IOMMUFD_TRY(kernel.set_override(driver.empty() ? kNobody : driver));
-  if (f.driver && *f.driver != driver) IOMMUFD_TRY(kernel.unbind());
-  if (driver.empty() || f.driver == driver) return {};
+std::string override_of(const std::string& driver) { return driver.empty() ? kNobody : driver; }
+
+Done take(pci::Bdf bdf, const std::string& driver, const Kernel& kernel, const Roots& roots) {
+  const auto now = describe(bdf, roots);
+  if (!now) return std::unexpected(refusal_text(bdf, absence(bdf, roots)));
+  IOMMUFD_TRY(kernel.set_override(override_of(driver)));
+  if (now->driver && *now->driver != driver) IOMMUFD_TRY(kernel.unbind());
+  if (driver.empty() || now->driver == driver) return {};
   return kernel.bind(driver);
 }
 
@@ -106,31 +122,37 @@ Result<void> write_attribute(const std::string& path, std::string_view text) {
   return sys::write_all(file.get(), text);
 }
 
-Outcome bind(pci::Bdf bdf, const std::string& driver, const Roots& roots, const WriteAttribute& write) {
+Outcome bind(pci::Bdf bdf, const std::optional<std::string>& driver, const Roots& roots, const WriteAttribute& write) {
   const auto f = describe(bdf, roots);
   if (!f) return refuse(bdf, absence(bdf, roots));
   if (const auto refusal = find_refusal_to_bind(*f, driver, roots)) return refuse(bdf, *refusal);
   const auto claimed = claim(bdf, roots);
   if (!claimed) return std::unexpected(claimed.error());
   const Kernel kernel(bdf, roots, write);
-  if (!driver.empty() && !kernel.has_driver(driver)) return std::unexpected(absent_driver(kernel, driver));
+  if (driver && !driver->empty() && !kernel.has_driver(*driver)) return std::unexpected(absent_driver(kernel, *driver));
 
-  const std::optional<Record> earlier = read_record(bdf, roots);
-  Record record = record_of(*f, earlier);
-  const std::string wanted = driver.empty() ? kNobody : driver;
-  const std::string state =
-      driver.empty() ? "no driver has it, and none will take it" : "the driver " + driver + " has it";
+  Record record = record_of(*f, read_record(bdf, roots));
   const std::string back = fmt::format("`iommufd-user unbind {}` gives it back", bdf.str());
-  if (record.wrote == wanted && f->driver.value_or("") == driver)
-    return fmt::format("{}: {}, as before; {}", bdf.str(), state, back);
-  record.wrote = wanted;
-  if (const auto kept = write_record(bdf, record, roots); !kept)
-    return std::unexpected(fmt::format("{} cannot be written: {}; nothing was changed", record_path(bdf, roots),
-                                       errno_name(kept.error())));
-  if (const Done taken = take(*f, driver, kernel); !taken)
-    return std::unexpected(fmt::format("{}; {}", taken.error(), undo(bdf, record, kernel, roots)));
-  return fmt::format("{}: {}{}; {}", bdf.str(), state,
-                     record.driver.empty() ? "" : fmt::format(" (it was bound to {})", record.driver), back);
+  const auto state = [](const std::string& name) {
+    return name.empty() ? "no driver has it, and none will take it" : "the driver " + name + " has it";
+  };
+  const std::vector<std::string> wanted = driver ? std::vector{*driver} : drivers_for_interrupts(*f, kernel, roots);
+  if (record.wrote == override_of(wanted[0]) && f->driver.value_or("") == wanted[0])
+    return fmt::format("{}: {}, as before; {}", bdf.str(), state(wanted[0]), back);
+  std::string failure;
+  for (const std::string& name : wanted) {
+    record.wrote = override_of(name);
+    if (const auto kept = write_record(bdf, record, roots); !kept)
+      return std::unexpected(fmt::format("{} cannot be written: {}; {}", record_path(bdf, roots),
+                                         errno_name(kept.error()),
+                                         failure.empty() ? "nothing was changed" : undo(bdf, record, kernel, roots)));
+    const Done taken = take(bdf, name, kernel, roots);
+    if (taken)
+      return fmt::format("{}: {}{}; {}", bdf.str(), state(name),
+                         record.driver.empty() ? "" : fmt::format(" (it was bound to {})", record.driver), back);
+    failure = taken.error();
+  }
+  return std::unexpected(fmt::format("{}; {}", failure, undo(bdf, record, kernel, roots)));
 }
 
 Outcome unbind(pci::Bdf bdf, const Roots& roots, const WriteAttribute& write) {

@@ -8,6 +8,7 @@
 
 #include <expected>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,8 +25,10 @@ Result<void> write_attribute(const std::string& path, std::string_view text);
 // What was done, or why not: sentences for the user.
 using Outcome = std::expected<std::string, std::string>;
 
-// No driver takes the function any more; or, with a name, this one has it.
-Outcome bind(pci::Bdf bdf, const std::string& driver, const Roots& roots = {},
+// With a name, this driver has the function then; with an empty one, no driver takes it any more. With nothing: the driver through which
+// its interrupts come best, of those that this kernel has: vfio-pci where it makes groups without an IOMMU; uio_pci_generic for a function that
+// has a line and no messages; else none.
+Outcome bind(pci::Bdf bdf, const std::optional<std::string>& driver, const Roots& roots = {},
              const WriteAttribute& write = write_attribute);
 // As before bind().
 Outcome unbind(pci::Bdf bdf, const Roots& roots = {}, const WriteAttribute& write = write_attribute);

@@ -21,7 +21,6 @@ namespace reg = pci::reg;
 
 // Does a write of [offset, offset + width) reach the byte?
 constexpr bool reaches(u32 offset, u32 width, u32 byte) { return byte >= offset && byte < offset + width; }
-constexpr u32 byte_of(u32 offset, u32 byte, u32 value) { return value >> (8 * (byte - offset)) & 0xff; }
 
 }  // namespace
 
@@ -94,25 +93,41 @@ void ConfigFile::put(u32 offset, u32 width, u32 value) {
   [[maybe_unused]] const ssize_t n = ::pwrite(fd_.get(), &value, width, offset);
 }
 
+// The value with what becomes of the bit that enables messages, if the write reaches it.
+u32 ConfigFile::switch_messages(MessageKind kind, u32 offset, u32 width, u32 value) {
+  const bool msi = kind == MessageKind::kMsi;
+  const auto capability = find(msi ? reg::kCapMsi : reg::kCapMsix);
+  if (!capability) return value;
+  const u32 byte = *capability + (msi ? reg::kMsiFlags : reg::kMsixControl + 1);
+  const u32 bit = msi ? reg::kMsiEnable : reg::kMsixEnable >> 8;
+  if (!reaches(offset, width, byte)) return value;
+  const u32 shift = 8 * (byte - offset), wanted = value >> shift & 0xff;
+  const bool was_on = (read(byte, 1) & bit) != 0, on = (wanted & bit) != 0;
+  const u32 vectors = msi ? 1U << ((wanted & reg::kMsiEnabledMask) >> reg::kMsiEnabledShift) : 0;
+  if (on != was_on && !change_messages_(kind, on, vectors)) value &= ~(bit << shift);
+  if (message_registers_ == MessageRegisters::kOurs) return value;
+  return (value & ~(0xffU << shift)) | read(byte, 1) << shift;
+}
+
 void ConfigFile::write(u32 offset, u32 width, u32 value) {
   IOMMUFD_ASSERT(offset % width == 0 && offset + width <= size_);
-  constexpr u32 kIntxByte = reg::kCommand + 1, kIntxBit = reg::kCommandIntxDisable >> 8;
-  if (reaches(offset, width, kIntxByte)) value |= kIntxBit << (8 * (kIntxByte - offset));
-  const auto guard = [&](std::optional<u32> capability, u32 flags, u32 bit, const std::function<bool()>& set_up) {
-    if (!capability) return;
-    const u32 byte = *capability + flags;
-    if (!reaches(offset, width, byte) || (byte_of(offset, byte, value) & bit) == 0 || (read(byte, 1) & bit) != 0)
-      return;
-    if (!set_up()) value &= ~(bit << (8 * (byte - offset)));
-  };
-  guard(find(reg::kCapMsi), reg::kMsiFlags, reg::kMsiEnable, set_up_msi_);
-  guard(find(reg::kCapMsix), reg::kMsixControl + 1, reg::kMsixEnable >> 8, set_up_msix_);
-  if (!reaches(offset, width, reg::kCommand)) return put(offset, width, value);
+  value = switch_messages(MessageKind::kMsi, offset, width, value);
+  value = switch_messages(MessageKind::kMsix, offset, width, value);
+  if (!reaches(offset, width, reg::kCommand)) return write_command(offset, width, value);
   const u32 bit = u32{reg::kCommandMaster} << (8 * (reg::kCommand - offset));
   const bool was_on = (command() & reg::kCommandMaster) != 0, on = (value & bit) != 0;
   if (on && !was_on && !master_watch_(true)) value &= ~bit;
-  put(offset, width, value);
+  write_command(offset, width, value);
   if (!on && was_on) master_watch_(false);
+}
+
+// Of the command register, the byte that has INTx Disable is special; the rest of a write is none of this one's business.
+void ConfigFile::write_command(u32 offset, u32 width, u32 value) {
+  constexpr u32 kByte = reg::kCommand + 1, kBit = reg::kCommandIntxDisable >> 8;
+  if (!reaches(offset, width, kByte)) return put(offset, width, value);
+  if (!intx_is_served_) return put(offset, width, value | kBit << (8 * (kByte - offset)));
+  if (offset < kByte) put(offset, 1, value & 0xff);
+  if (width == 4) put(reg::kStatus, 2, value >> 16);
 }
 
 std::vector<u8> ConfigFile::bytes() const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The configuration space of a function of this machine, through its sysfs file `config`. Two things are never done, whoever writes:
-// INTx Disable is not cleared (nobody would serve the interrupt), and messages are not enabled before somebody has said where
-// they go.
+// INTx Disable is not cleared (who serves the line does that, if anybody), and messages are not enabled before somebody has said where they
+// go.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "host/message_kind.hpp"
 #include "pci/hardware_config.hpp"
 
 namespace iommufd::host {
@@ -19,11 +20,19 @@ class ConfigFile final : public pci::HardwareConfig {
   // `path` is the file. Errors: those of open and read; kInval when it does not show all of the space (we are not privileged).
   static Result<std::unique_ptr<ConfigFile>> open(const std::string& path);
 
-  // Called before MSI (MSI-X) is enabled; false: it stays off.
-  void set_message_setup(std::function<bool()> msi, std::function<bool()> msix) {
-    set_up_msi_ = std::move(msi);
-    set_up_msix_ = std::move(msix);
+  // Called before messages are enabled, with how many vectors (of MSI-X: 0, which is all), and before they are disabled. False: they stay
+  // off.
+  using MessageSwitch = std::function<bool(MessageKind kind, bool on, u32 vectors)>;
+  // kOurs: we write the bit that enables them. kKernels: whoever is called has it written by a driver, and what that driver has in the
+  // register stays.
+  enum class MessageRegisters : u8 { kOurs, kKernels };
+  void set_message_switch(MessageSwitch change, MessageRegisters registers) {
+    change_messages_ = std::move(change);
+    message_registers_ = registers;
   }
+  // INTx Disable belongs to a driver of the kernel and to who arms it again: the byte of the command register with it (and SERR
+  // Enable) is not written from here any more.
+  void leave_intx_disable() { intx_is_served_ = true; }
 
   // Told before bus mastering goes on (false: it stays off) and after it went off.
   void set_master_watch(std::function<bool(bool)> watch) { master_watch_ = std::move(watch); }
@@ -45,11 +54,14 @@ class ConfigFile final : public pci::HardwareConfig {
   void find_capabilities();
   [[nodiscard]] u32 known_length(const Capability& cap) const;
   void put(u32 offset, u32 width, u32 value);
+  void write_command(u32 offset, u32 width, u32 value);
+  [[nodiscard]] u32 switch_messages(MessageKind kind, u32 offset, u32 width, u32 value);
 
   const Fd fd_;
   const u32 size_;
-  std::function<bool()> set_up_msi_ = [] { return false; };
-  std::function<bool()> set_up_msix_ = [] { return false; };
+  MessageSwitch change_messages_ = [](MessageKind, bool, u32) { return false; };
+  MessageRegisters message_registers_ = MessageRegisters::kOurs;
+  bool intx_is_served_ = false;
   std::function<bool(bool)> master_watch_ = [](bool) { return true; };
 };
 

@@ -51,6 +51,7 @@ Configured<RealDevice> open(const pci::Bdf& bdf, models::Poller& poller, Guardia
   };
   device.placement = function->placement();
   device.config = function->take_config();
+  device.account = function->account();
   return device;
 }
 

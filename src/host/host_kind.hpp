@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "host/guardian_process.hpp"
 #include "models/registry.hpp"
@@ -20,6 +21,7 @@ struct RealDevice {
   models::Blueprint blueprint;
   pci::Placement placement;
   std::unique_ptr<pci::HardwareConfig> config;
+  std::string account;  // RealFunction::account()
 };
 // Takes the function. `poller` and `guardian` outlive it. Errors: sentences.
 models::Configured<RealDevice> open(const pci::Bdf& bdf, models::Poller& poller, Guardian& guardian);

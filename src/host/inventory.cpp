@@ -66,6 +66,7 @@ class Config {
 void read_config(const std::string& folder, HostFunction& f) {
   const Config config(folder);
   const u8 header = config.at<u8>(pci::reg::kHeaderType) & static_cast<u8>(~pci::reg::kHeaderMultiFunction);
+  f.has_line = config.is_there() && config.at<u8>(pci::reg::kInterruptPin) != 0;
   f.is_bridge = f.class_code >> 16 == kBaseClassBridge || (config.is_there() && header != 0);
   if (const auto msi = config.find(pci::reg::kCapMsi)) {
     const u16 flags = config.at<u16>(*msi + pci::reg::kMsiFlags);
@@ -105,6 +106,11 @@ std::vector<std::string> near_misses(pci::Bdf bdf, const Roots& roots) {
 
 bool HostFunction::has_idle_driver() const {
   return driver && std::ranges::find(kIdleDrivers, *driver) != kIdleDrivers.end();
+}
+
+InterruptWay HostFunction::interrupt_way() const {
+  if (driver == "vfio-pci") return InterruptWay::kVfio;
+  return driver == "uio_pci_generic" ? InterruptWay::kUio : InterruptWay::kMemory;
 }
 
 std::optional<HostFunction> describe(pci::Bdf bdf, const Roots& roots) {
@@ -191,6 +197,9 @@ std::optional<Refusal> find_refusal(const HostFunction& f) {
   }
   if (f.driver && !f.has_idle_driver())
     return Refusal{"is bound to the driver " + *f.driver, "Unbind it: iommufd-user bind " + f.bdf.str()};
+  if (f.interrupt_way() == InterruptWay::kVfio && !f.group)
+    return Refusal{"is bound to vfio-pci, and the kernel has no VFIO group for it",
+                   "Use it without vfio-pci: iommufd-user bind --driver=none " + f.bdf.str()};
   if (auto use = find_use(f)) return use;
   if (auto bridge = find_bridge(f)) return bridge;
   const auto bars = std::span(f.resources).first(HostFunction::kBars);

@@ -34,6 +34,14 @@ struct HostGroup {
   bool is_noiommu = false;  // VFIO's own, for a device without an IOMMU: its name is vfio-noiommu
 };
 
+// How interrupts of a function reach a program: by memory that messages are written to and by the status bit of the line, which are looked
+// at; or through a driver of the kernel.
+enum class InterruptWay : u8 {
+  kMemory,
+  kUio,   // uio_pci_generic serves the line; messages as kMemory
+  kVfio,  // the noiommu group of vfio-pci serves them all
+};
+
 struct HostFunction {
   static constexpr std::size_t kBars = 6, kRom = 6;
 
@@ -48,6 +56,7 @@ struct HostFunction {
   std::optional<HostGroup> group;
   bool has_iommu = false;  // an IOMMU's driver knows it, in a group or not
   bool is_bridge = false;
+  bool has_line = false;                         // an interrupt pin
   std::optional<u32> msi_vectors, msix_vectors;  // nothing: no such capability, or config space is not ours to read
   std::vector<std::string> reset_methods;        // "flr", "pm", "bus"; a kernel before 5.15 does not say
   int numa_node = -1;
@@ -56,6 +65,7 @@ struct HostFunction {
   [[nodiscard]] bool is_managed_by_iommu() const { return has_iommu || (group && !group->is_noiommu); }
   // Bound to a driver that touches the device only for its own user.
   [[nodiscard]] bool has_idle_driver() const;
+  [[nodiscard]] InterruptWay interrupt_way() const;
 };
 
 // Nothing when there is no such function.

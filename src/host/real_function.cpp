@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <sstream>
 
 #include "base/sys.hpp"
 #include "host/claim.hpp"
 #include "host/inventory.hpp"
 #include "host/rom_file.hpp"
+#include "host/uio_line.hpp"
 #include "pci/config_registers.hpp"
 
 namespace iommufd::host {
@@ -37,12 +39,15 @@ pci::BarSpec bar_of(const Resource& r) {
   return bar;
 }
 
-void read_capabilities(FunctionSpec& spec, const ConfigFile& config) {
+void read_capabilities(FunctionSpec& spec, const ConfigFile& config, const VfioGroup* vfio) {
   const auto start_of = [](u32 at) { return static_cast<u8>(at); };
   if (const auto at = config.find(reg::kCapMsi)) {
     const bool maskable = (config.read(*at + reg::kMsiFlags, 2) & reg::kMsiMaskable) != 0;
-    // One vector: the pages of ours tell vectors apart by address, and MSI has one address for all.
-    spec.msi = pci::MsiSpec{.mask = maskable ? pci::VectorMask::kYes : pci::VectorMask::kNo, .at = start_of(*at)};
+    // Pages of ours tell vectors apart by address, and MSI has one address for all: one vector.
+    const u32 vectors = vfio != nullptr ? std::max(vfio->vectors(MessageKind::kMsi), 1U) : 1;
+    spec.msi = pci::MsiSpec{.vectors_lg2 = std::bit_width(vectors) - 1U,
+                            .mask = maskable ? pci::VectorMask::kYes : pci::VectorMask::kNo,
+                            .at = start_of(*at)};
   }
   if (const auto at = config.find(reg::kCapMsix)) {
     constexpr u32 kBir = 7, kSizeMask = 0x7ff;
@@ -67,7 +72,7 @@ void read_capabilities(FunctionSpec& spec, const ConfigFile& config) {
   if (const auto at = config.find(reg::kCapPcie)) spec.pcie = pci::PcieSpec{.at = start_of(*at)};
 }
 
-FunctionSpec read_spec(const ConfigFile& config, const HostFunction& function, bool resettable) {
+FunctionSpec read_spec(const ConfigFile& config, const HostFunction& function, bool resettable, const VfioGroup* vfio) {
   FunctionSpec spec;
   spec.vendor = static_cast<u16>(config.read(reg::kVendor, 2));
   spec.device = static_cast<u16>(config.read(reg::kDevice, 2));
@@ -77,7 +82,7 @@ FunctionSpec read_spec(const ConfigFile& config, const HostFunction& function, b
   spec.subsystem_device = static_cast<u16>(config.read(reg::kSubsystem, 2));
   spec.interrupt_pin = static_cast<u8>(config.read(reg::kInterruptPin, 1));
   for (u32 i = 0; i < pci::kBarCount; ++i) spec.bars[i] = bar_of(function.resources[i]);
-  read_capabilities(spec, config);
+  read_capabilities(spec, config, vfio);
   spec.reset = resettable ? pci::ResetKind::kFunction : pci::ResetKind::kNone;
   return spec;
 }
@@ -116,8 +121,14 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
   if (!config) return failed("its config space cannot be opened for writing", config.error());
   // Firmware may have left it on.
   (*config)->write(reg::kCommand, 2, (*config)->command() & ~u32{reg::kCommandMaster});
+  std::unique_ptr<VfioGroup> vfio;
+  if (found->interrupt_way() == InterruptWay::kVfio) {
+    auto group = VfioGroup::open(bdf, found->group->number);
+    if (!group) return std::unexpected(group.error());
+    vfio = *std::move(group);
+  }
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
-  FunctionSpec spec = read_spec(**config, *found, resettable);
+  FunctionSpec spec = read_spec(**config, *found, resettable, vfio.get());
   spec.rom = read_rom(directory, found->resources[HostFunction::kRom].size, **config);
   std::shared_ptr<RealFunction> function(
       new RealFunction(directory, std::move(spec), read_placement(*found, **config), guardian));
@@ -129,12 +140,21 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
     return failed("its guardian is gone", told.error());
   function->claim_ = *std::move(claimed);
   function->bars_ = std::move(*bars);
-  Result<std::unique_ptr<Messages>> messages = Messages::create(function->spec_, **config);
-  if (!messages) return failed("no page can be pinned for its interrupts", messages.error());
-  if (*messages)
-    if (const Result<void> held = guardian.hold((*messages)->pin()); !held)
-      return failed("its guardian cannot hold the page of its interrupts", held.error());
-  function->messages_ = std::move(*messages);
+  if (found->interrupt_way() == InterruptWay::kUio) {
+    Result<std::unique_ptr<UioLine>> line = UioLine::open(found->folder);
+    if (!line && line.error() != Errno::kNoEnt)
+      return failed("the file of uio_pci_generic in /dev cannot be opened", line.error());
+    if (line) function->uio_ = std::move(*line);
+  }
+  function->vfio_ = std::move(vfio);
+  if (!function->vfio_) {
+    Result<std::unique_ptr<Messages>> messages = Messages::create(function->spec_, **config);
+    if (!messages) return failed("no page can be pinned for its interrupts", messages.error());
+    if (*messages)
+      if (const Result<void> held = guardian.hold((*messages)->pin()); !held)
+        return failed("its guardian cannot hold the page of its interrupts", held.error());
+    function->messages_ = std::move(*messages);
+  }
   function->status_ = Fd(::open((directory + "/config").c_str(), O_RDONLY | O_CLOEXEC));
   function->config_ = std::move(*config);
   return function;
@@ -142,21 +162,63 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
 
 std::unique_ptr<ConfigFile> RealFunction::take_config() {
   ConfigFile* config = config_.get();
-  config->set_message_setup(
-      [this, config] {
-        messages_->point_msi(*config);
-        return true;
-      },
-      [this] {
-        if (!spec_.msix) return false;
-        messages_->point_msix(bars_);
-        return true;
-      });
+  config->set_message_switch(
+      [this, config](MessageKind kind, bool on, u32 vectors) { return switch_messages(*config, kind, on, vectors); },
+      vfio_ ? ConfigFile::MessageRegisters::kKernels : ConfigFile::MessageRegisters::kOurs);
+  if (line() != nullptr) config->leave_intx_disable();
   config->set_master_watch([this](bool on) {
     if (on) has_been_live_.store(true);
     return guardian_.set_live(placement_.bdf, on).has_value() || !on;
   });
   return std::move(config_);
+}
+
+bool RealFunction::switch_messages(ConfigFile& config, MessageKind kind, bool on, u32 vectors) {
+  if (kind == MessageKind::kMsix && !spec_.msix) return false;
+  if (vfio_) return switch_kernels(kind, on, vectors);
+  if (!on) return true;
+  if (kind == MessageKind::kMsi) {
+    messages_->point_msi(config);
+  } else {
+    messages_->point_msix(bars_);
+  }
+  return true;
+}
+
+bool RealFunction::switch_kernels(MessageKind kind, bool on, u32 vectors) {
+  if (!on) {
+    vfio_->disable(kind);
+    return true;
+  }
+  const bool msix = kind == MessageKind::kMsix;
+  const u32 wanted = msix ? spec_.msix->vectors : vectors;
+  const Result<u32> given = vfio_->enable(kind, wanted, message_sink_.sent);
+  const char* name = msix ? "MSI-X" : "MSI";
+  if (!given)
+    message_sink_.note(
+        fmt::format("the kernel cannot switch {} on ({}): no interrupts", name, errno_name(given.error())));
+  else if (*given < wanted)
+    message_sink_.note(
+        fmt::format("the kernel has {} of {} vectors of {} left: the others are silent", *given, wanted, name));
+  return given.has_value();
+}
+
+void RealFunction::set_message_sink(MessageSink sink) { message_sink_ = std::move(sink); }
+
+void RealFunction::stop_messages() {
+  if (!vfio_) return;
+  vfio_->disable(MessageKind::kMsi);
+  vfio_->disable(MessageKind::kMsix);
+}
+
+std::string RealFunction::account() const {
+  std::string_view line = "its status bit, looked at", messages = "memory that it writes to, looked at";
+  if (uio_) line = "uio_pci_generic";
+  if (vfio_) messages = line = "vfio-pci";
+  std::string by;
+  if (spec_.interrupt_pin != 0) by = fmt::format("; INTx by {}", line);
+  if (spec_.msi || spec_.msix) by += fmt::format("; {} by {}", spec_.msix ? "MSI-X" : "MSI", messages);
+  return fmt::format("{} ({:04x}:{:04x}){}", placement_.bdf.str(), spec_.vendor, spec_.device, by);
 }
 
 Result<void> RealFunction::reset() const {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A PCI function of this machine, opened: what it is (read from its config space and sysfs), its BARs, where its messages go, and its
-// reset. Thread-safe but for config(), which belongs to the pci::Function that is made of it.
+// A PCI function of this machine, opened: what it is (read from its config space and sysfs), its BARs, how its interrupts reach us,
+// and its reset. Thread-safe but for config(), which belongs to the pci::Function that is made of it.
+//
+// Interrupts come through a driver of the kernel where one has the function: through vfio-pci all of them, through uio_pci_generic those of
+// the line. Else messages are writes to memory of ours (Messages), and the line is seen by its status bit; both are looked for.
 #pragma once
 
 #include <atomic>
@@ -11,7 +14,9 @@
 #include "host/bars.hpp"
 #include "host/config_file.hpp"
 #include "host/guardian_process.hpp"
+#include "host/line.hpp"
 #include "host/messages.hpp"
+#include "host/vfio_group.hpp"
 #include "pci/bdf.hpp"
 #include "pci/function_spec.hpp"
 
@@ -25,10 +30,23 @@ class RealFunction {
   [[nodiscard]] const pci::FunctionSpec& spec() const { return spec_; }
   [[nodiscard]] const pci::Placement& placement() const { return placement_; }
   [[nodiscard]] const Bars& bars() const { return bars_; }
-  // Null: it has neither MSI nor MSI-X.
+  // To be looked at. Null: it has no messages, or the kernel delivers them.
   [[nodiscard]] const Messages* messages() const { return messages_.get(); }
-  // Once: the config space, which enables messages only towards messages().
+  // Where messages go that the kernel delivers (on a thread of ours), and what is to be said of them. Before any is enabled.
+  struct MessageSink {
+    std::function<void(u32)> sent = [](u32) {};
+    std::function<void(std::string_view)> note = [](std::string_view) {};
+  };
+  void set_message_sink(MessageSink sink);
+  // When it returns, the kernel delivers no more.
+  void stop_messages();
+  // Null: nobody serves the line, and its status is to be looked at.
+  [[nodiscard]] Line* line() const { return vfio_ && vfio_->has_line() ? vfio_.get() : uio_.get(); }
+  // Once: the config space, which enables messages only towards messages() or through the kernel.
   [[nodiscard]] std::unique_ptr<ConfigFile> take_config();
+
+  // For the operator: which function this is, and how its interrupts come.
+  [[nodiscard]] std::string account() const;
 
   [[nodiscard]] bool can_reset() const { return spec_.reset != pci::ResetKind::kNone; }
   // Through sysfs: the kernel knows how, and keeps its config space. Errors: those of the write.
@@ -46,6 +64,9 @@ class RealFunction {
         placement_(std::move(placement)),
         guardian_(guardian) {}
 
+  bool switch_messages(ConfigFile& config, MessageKind kind, bool on, u32 vectors);
+  bool switch_kernels(MessageKind kind, bool on, u32 vectors);
+
   const std::string directory_;
   const pci::FunctionSpec spec_;
   const pci::Placement placement_;
@@ -56,6 +77,9 @@ class RealFunction {
   Fd status_;  // a second open of it
   Bars bars_;
   std::unique_ptr<Messages> messages_;
+  MessageSink message_sink_;
+  std::unique_ptr<VfioGroup> vfio_;
+  std::unique_ptr<Line> uio_;
 };
 
 }  // namespace iommufd::host

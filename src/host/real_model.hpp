@@ -2,12 +2,13 @@
 // A function of this machine as a pci::DeviceModel: accesses go to its BARs, a reset to its sysfs file, and interrupts are looked
 // for. Its DMA is its own business: what it reaches is memory that was pinned for it, at real addresses.
 //
-// Thread-safe: what changes is atomic.
+// Thread-safe. Lock: mu_ (kModel).
 #pragma once
 
 #include <atomic>
 #include <memory>
 
+#include "base/sync.hpp"
 #include "host/real_function.hpp"
 #include "models/poller.hpp"
 #include "pci/device_model.hpp"
@@ -35,7 +36,15 @@ class RealModel final : public pci::DeviceModel {
   const std::shared_ptr<RealFunction> function_;
   pci::ModelPorts ports_;
   models::Poller& poller_;
+  void begin_line() IOMMUFD_REQUIRES(mu_);
+  void end_line() IOMMUFD_REQUIRES(mu_);
+  pci::PollOutcome poll_line();
+
   std::atomic<pci::InterruptUse> use_{pci::InterruptUse::kNone};
+  // The driver that serves the line will tell us. False when none does.
+  std::atomic<bool> armed_{false};
+  Mutex mu_{LockRank::kModel};  // one change of use, or look at the line, at a time
+  bool served_ IOMMUFD_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace iommufd::host

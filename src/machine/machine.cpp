@@ -44,6 +44,7 @@ struct Planned {
   models::Blueprint blueprint;
   std::optional<pci::Placement> placement{};
   std::unique_ptr<pci::HardwareConfig> config{};
+  std::string account{};
 };
 
 std::expected<Planned, std::string> plan_simulated(const DeviceSpec& device, models::Poller& poller) {
@@ -63,7 +64,8 @@ std::expected<Planned, std::string> plan_real(const DeviceSpec& device, models::
                                               host::Guardian& guardian) {
   auto real = host::open(*device.address, poller, guardian);
   if (!real) return std::unexpected(real.error().text);
-  return Planned{std::move(real->blueprint), std::move(real->placement), std::move(real->config)};
+  return Planned{std::move(real->blueprint), std::move(real->placement), std::move(real->config),
+                 std::move(real->account)};
 }
 
 // In the order of the description; what they need of the machine outside (files, functions) is theirs then.
@@ -109,7 +111,10 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   for (std::size_t i = 0; i < planned->size(); ++i) {
     // Behind the addresses of simulated BARs is something else in the real machine, or nothing.
     placed->devices[i].seen_by_peers = policy.kind != mem::PhysPolicy::Kind::kReal;
-    if (const auto& real = (*planned)[i].placement) placed->devices[i] = *real;
+    if (const auto& real = (*planned)[i].placement) {
+      placed->devices[i] = *real;
+      machine->real_functions_.push_back((*planned)[i].account);
+    }
   }
   const Groups groups = assign_groups(spec.bridges, spec.devices);
   for (std::size_t i = 0; i < spec.bridges.size(); ++i)

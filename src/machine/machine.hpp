@@ -65,6 +65,8 @@ class Machine {
 
   // Null: there is no real function.
   [[nodiscard]] mem::PinKeeper* pin_keeper() { return guardian_.get(); }
+  // The functions of this machine that are among the devices: which each is, and how its interrupts come (a clause).
+  [[nodiscard]] std::span<const std::string> real_functions() const { return real_functions_; }
   [[nodiscard]] iommu::Platform& platform() { return *platform_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineDevice>> devices() const { return devices_; }
   [[nodiscard]] std::span<const std::unique_ptr<MachineBridge>> bridges() const { return bridges_; }
@@ -103,6 +105,7 @@ class Machine {
   std::unique_ptr<selftest::World> selftest_;
   std::vector<std::unique_ptr<iommu::Instance>> iommus_;
   std::vector<std::string> iommu_names_;  // of the description
+  std::vector<std::string> real_functions_;
   models::Poller poller_;
   vfio::Registry registry_;  // interrupts of the devices go to it until they end
   std::vector<std::unique_ptr<MachineDevice>> devices_;

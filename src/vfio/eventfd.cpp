@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
@@ -31,12 +30,6 @@ void Eventfd::signal() const {
   const u64 one = 1;
   // Fails only with EAGAIN, when the client has filled the counter since: full stays full.
   [[maybe_unused]] const ssize_t written = ::write(fd_.get(), &one, sizeof one);
-}
-
-bool Eventfd::consume() const {
-  u64 count = 0;
-  const iovec where{&count, sizeof count};
-  return ::preadv2(fd_.get(), &where, 1, -1, RWF_NOWAIT) == static_cast<ssize_t>(sizeof count);
 }
 
 }  // namespace iommufd::vfio

@@ -15,9 +15,7 @@ class Eventfd {
   // Adds 1. A counter that is full stays full, as the kernel's own signal does. Never blocks: the client's descriptor
   // may be a blocking one, so a full counter is seen before the write.
   void signal() const;
-  // Takes the count. False when it was 0; never blocks.
-  [[nodiscard]] bool consume() const;
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] Fd release() && { return std::move(fd_); }
 
  private:
   explicit Eventfd(Fd fd) : fd_(std::move(fd)) {}

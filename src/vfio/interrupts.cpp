@@ -140,7 +140,7 @@ Result<void> Interrupts::watch_unmask(IrqEventfd& element) {
   if (unmask_watch_) {
     return reject(Errno::kBusy, {"fd", static_cast<u64>(element.number), "an unmask eventfd is set", "vfio-device 13"});
   }
-  unmask_watch_ = IOMMUFD_TRY(watcher_.add(std::move(event), [this] { unmask(); }));
+  unmask_watch_ = IOMMUFD_TRY(watcher_.add(std::move(event).release(), [this] { unmask(); }));
   return {};
 }
 

@@ -14,10 +14,10 @@
 #include <optional>
 #include <vector>
 
+#include "base/event_watcher.hpp"
 #include "base/result.hpp"
 #include "base/sync.hpp"
 #include "pci/function.hpp"
-#include "vfio/event_watcher.hpp"
 #include "vfio/irq.hpp"
 
 namespace iommufd::vfio {

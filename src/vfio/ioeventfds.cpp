@@ -50,7 +50,7 @@ Result<void> Ioeventfds::set(IoeventfdRequest request) {
         function_.bar_write(bar, offset, std::as_bytes(std::span(&data, 1)).first(width));
   };
   entries_.reserve(entries_.size() + 1);
-  const auto watch = IOMMUFD_TRY(watcher_.add(std::move(event), write));
+  const auto watch = IOMMUFD_TRY(watcher_.add(std::move(event).release(), write));
   entries_.push_back({request.bar, request.offset, request.width, request.data, watch});
   return {};
 }

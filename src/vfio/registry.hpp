@@ -16,12 +16,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/event_watcher.hpp"
 #include "base/ref.hpp"
 #include "base/result.hpp"
 #include "base/sync.hpp"
 #include "core/context.hpp"
 #include "vfio/device.hpp"
-#include "vfio/event_watcher.hpp"
 #include "vfio/group.hpp"
 
 namespace iommufd::vfio {

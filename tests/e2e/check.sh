@@ -33,6 +33,9 @@ expect() {
 absent() { [ ! -e "$1" ]; }
 load() { while read -r module; do insmod "$MODULES/$1/$module" || return 1; done <"$MODULES/$1/order"; }
 driver_of() { basename "$(readlink "/sys/bus/pci/devices/$1/driver" || echo /none)"; }
+served() { # NAME: interrupts of that name, of all processors
+  sed -n "s/^ *[0-9]*: *\\([0-9 ]*\\) .*$1.*/\\1/p" /proc/interrupts | tr -s ' ' '\n' | awk '{n += $1} END {print n + 0}'
+}
 appears() { # PATH: within 10 seconds; drivers probe beside us
   for _ in $(seq 100); do
     [ -e "$1" ] && return 0

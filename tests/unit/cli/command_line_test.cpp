@@ -155,7 +155,8 @@ TEST(CommandLine, functions_of_this_machine_are_listed_and_prepared) {
   EXPECT_EQ(bind.action, HostCommand::Action::kBind);
   EXPECT_EQ(bind.function.str(), "0000:00:04.0");
   EXPECT_EQ(bind.driver, "vfio-pci");
-  EXPECT_EQ(std::get<HostCommand>(parse({"bind", "00:04.0"})).driver, "");
+  EXPECT_EQ(std::get<HostCommand>(parse({"bind", "00:04.0"})).driver, std::nullopt);
+  EXPECT_EQ(std::get<HostCommand>(parse({"bind", "00:04.0", "--driver=none"})).driver, "");
   EXPECT_EQ(std::get<HostCommand>(parse({"unbind", "00:04.0"})).action, HostCommand::Action::kUnbind);
   EXPECT_EQ(std::get<HostCommand>(parse({"release", "00:04.0"})).action, HostCommand::Action::kRelease);
 }

@@ -33,13 +33,14 @@ TEST(DrawFunctions, says_what_each_is_and_whether_it_can_be_used) {
   all[3].group = {.number = "3", .is_noiommu = false};
   all[4].group = {.number = "0", .is_noiommu = true};
   all[4].driver = "vfio-pci";
+  all[4].msix_vectors = 2;
   EXPECT_EQ(draw_functions(all),
-            R"(FUNCTION      IDS        CLASS          DRIVER    IOMMU      INTERRUPTS  USABLE WITHOUT AN IOMMU
-0000:00:01.0  1b36:0010  0108 nvme      nvme      -          msix 65     no: is bound to the driver nvme
-0000:00:02.0  1b36:0010  0108 nvme      nvme      -          -           no: is bound to the driver nvme, and is in use by the file system on / (nvme1n1)
-0000:00:03.0  1234:11e8  00ff           -         -          msi 1       yes
-0000:00:04.0  8086:10d3  0200 ethernet  -         group 3    -           no: is managed by an IOMMU (group 3)
-0000:00:05.0  1b36:0005  00ff           vfio-pci  noiommu 0  -           yes
+            R"(FUNCTION      IDS        CLASS          DRIVER    IOMMU      INTERRUPTS      USABLE WITHOUT AN IOMMU
+0000:00:01.0  1b36:0010  0108 nvme      nvme      -          msix 65         no: is bound to the driver nvme
+0000:00:02.0  1b36:0010  0108 nvme      nvme      -          -               no: is bound to the driver nvme, and is in use by the file system on / (nvme1n1)
+0000:00:03.0  1234:11e8  00ff           -         -          msi 1           yes
+0000:00:04.0  8086:10d3  0200 ethernet  -         group 3    -               no: is managed by an IOMMU (group 3)
+0000:00:05.0  1b36:0005  00ff           vfio-pci  noiommu 0  msix 2 by vfio  yes
 )");
 }
 

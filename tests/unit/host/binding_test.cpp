@@ -33,7 +33,7 @@ class HostBinding : public testing::Test {
     machine_.link(folder_ + "/driver", std::string(kDrivers) + "/nvme");
   }
 
-  Outcome bind(const std::string& driver = "") {
+  Outcome bind(const std::optional<std::string>& driver = std::nullopt) {
     written_.clear();
     return host::bind(kDisk, driver, machine_.roots(), writer());
   }
@@ -127,6 +127,33 @@ TEST_F(HostBinding, a_driver_that_does_not_take_it_leaves_everything_as_it_was) 
   EXPECT_THAT(written_, IsEmpty());
 }
 
+TEST_F(HostBinding, the_driver_that_serves_its_interrupts_best_gets_it) {
+  const std::string uio = std::string(kDrivers) + "/uio_pci_generic/bind";
+  machine_.write(uio, "");
+  EXPECT_THAT(*bind(), HasSubstr("no driver has it"));  // no line, and VFIO has not been told that it may
+  std::string config(64, '\0');
+  config[0x3d] = 1;
+  machine_.write(folder_ + "/config", config);
+  EXPECT_THAT(*bind(), HasSubstr("uio_pci_generic has it (it was bound to nvme)"));
+  EXPECT_EQ(now().interrupt_way(), InterruptWay::kUio);
+  machine_.write("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+  EXPECT_THAT(*bind(), HasSubstr("vfio-pci has it"));
+  EXPECT_EQ(now().driver_override, "vfio-pci");
+  refused_ = "/bind";
+  EXPECT_THAT(*bind(""), HasSubstr("no driver has it"));
+  ASSERT_TRUE(unbind().error().find("EINVAL") != std::string::npos);  // nvme is refused, too
+}
+
+TEST_F(HostBinding, a_driver_that_does_not_take_it_is_passed_over) {
+  machine_.write("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+  refused_ = "vfio-pci/bind";
+  EXPECT_THAT(*bind(), HasSubstr("no driver has it, and none will take it (it was bound to nvme)"));
+  EXPECT_EQ(now().driver_override, "none");
+  refused_.clear();
+  ASSERT_TRUE(unbind());
+  EXPECT_EQ(now().driver, "nvme");
+}
+
 TEST_F(HostBinding, a_driver_that_was_unloaded_meanwhile_is_named) {
   ASSERT_TRUE(bind());
   std::filesystem::remove_all(machine_.at(std::string(kDrivers) + "/nvme"));
@@ -160,7 +187,7 @@ TEST_F(HostBinding, refuses_what_the_machine_needs) {
   machine_.write("proc/self/status", "CapEff:\t000001ffffffffff\n");
   machine_.write(folder_ + "/class", "0x060400\n");
   EXPECT_THAT(bind().error(), HasSubstr("is a bridge"));
-  EXPECT_THAT(host::bind({.device = 9}, "", machine_.roots()).error(), HasSubstr("is no PCI function"));
+  EXPECT_THAT(host::bind({.device = 9}, std::nullopt, machine_.roots()).error(), HasSubstr("is no PCI function"));
   EXPECT_THAT(host::unbind({.device = 9}, machine_.roots()).error(), HasSubstr("is no PCI function"));
   EXPECT_THAT(written_, IsEmpty());
 }

@@ -42,6 +42,7 @@ class ConfigFileTest : public testing::Test {
     EXPECT_EQ(::pread(file_.get(), &value, sizeof(value), at), 2);
     return value;
   }
+  void poke(u32 at, u32 byte) const { ASSERT_EQ(::pwrite(file_.get(), &byte, 1, at), 1); }
   std::unique_ptr<ConfigFile> config_;
 
  private:
@@ -73,15 +74,51 @@ TEST_F(ConfigFileTest, messages_are_enabled_only_when_they_have_a_place) {
   EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & reg::kMsiEnable, 0);
   config_->write(kMsix + reg::kMsixControl, 2, reg::kMsixEnable);
   EXPECT_EQ(on_disk(kMsix + reg::kMsixControl) & reg::kMsixEnable, 0);
-  int msi = 0, msix = 0;
-  config_->set_message_setup([&] { return ++msi != 0; }, [&] { return ++msix != 0; });
+  std::vector<std::tuple<MessageKind, bool, u32>> seen;
+  config_->set_message_switch(
+      [&](MessageKind kind, bool on, u32 vectors) {
+        seen.emplace_back(kind, on, vectors);
+        return true;
+      },
+      ConfigFile::MessageRegisters::kOurs);
   config_->write(kMsi, 4, reg::kCapMsi | u32{reg::kMsiEnable} << 16);
   EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & reg::kMsiEnable, reg::kMsiEnable);
   config_->write(kMsix + reg::kMsixControl + 1, 1, reg::kMsixEnable >> 8);
   EXPECT_EQ(on_disk(kMsix + reg::kMsixControl) & reg::kMsixEnable, reg::kMsixEnable);
   config_->write(kMsi + reg::kMsiFlags, 2, reg::kMsiEnable);  // on already: not again
-  EXPECT_EQ(msi, 1);
-  EXPECT_EQ(msix, 1);
+  config_->write(kMsi + reg::kMsiFlags, 2, 0);
+  EXPECT_THAT(seen, ElementsAre(std::tuple(MessageKind::kMsi, true, 1U), std::tuple(MessageKind::kMsix, true, 0U),
+                                std::tuple(MessageKind::kMsi, false, 1U)));
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & reg::kMsiEnable, 0);
+}
+
+TEST_F(ConfigFileTest, what_a_driver_of_the_kernel_has_in_the_message_registers_stays) {
+  bool allowed = true;
+  config_->set_message_switch(
+      [&](MessageKind, bool on, u32) {  // as the driver does it
+        if (allowed) poke(kMsi + reg::kMsiFlags, on ? reg::kMsiEnable | 0x20 : 0);
+        return allowed;
+      },
+      ConfigFile::MessageRegisters::kKernels);
+  config_->write(kMsi + reg::kMsiFlags, 2, reg::kMsiEnable | 0x40);
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & 0xff, reg::kMsiEnable | 0x20);
+  config_->write(kMsi + reg::kMsiFlags, 2, 0);
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & 0xff, 0);
+  allowed = false;
+  config_->write(kMsi + reg::kMsiFlags, 2, reg::kMsiEnable);
+  EXPECT_EQ(on_disk(kMsi + reg::kMsiFlags) & 0xff, 0);
+}
+
+TEST_F(ConfigFileTest, intx_disable_is_left_to_who_serves_the_line) {
+  config_->leave_intx_disable();
+  config_->write(reg::kCommand, 2, reg::kCommandMemory | reg::kCommandIntxDisable);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandMemory);
+  poke(reg::kCommand + 1, reg::kCommandIntxDisable >> 8);
+  config_->write(reg::kCommand, 4, reg::kCommandMaster | 0x20'0000);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandMaster | reg::kCommandIntxDisable);
+  EXPECT_EQ(on_disk(reg::kStatus), 0x20);
+  config_->write(reg::kCommand + 1, 1, 0);
+  EXPECT_EQ(on_disk(reg::kCommand), reg::kCommandMaster | reg::kCommandIntxDisable);
 }
 
 TEST_F(ConfigFileTest, bus_mastering_is_announced_before_and_after) {

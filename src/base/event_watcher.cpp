@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "vfio/event_watcher.hpp"
+#include "base/event_watcher.hpp"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/sys.hpp"
 
-namespace iommufd::vfio {
+namespace iommufd {
 namespace {
 
 constexpr EventWatcher::WatchId kStop = 0;
@@ -20,6 +21,12 @@ Result<void> watch(int epoll, int fd, EventWatcher::WatchId id) {
 
 }  // namespace
 
+bool take_eventfd(int fd) {
+  u64 count = 0;
+  const iovec where{&count, sizeof count};
+  return ::preadv2(fd, &where, 1, -1, RWF_NOWAIT) == static_cast<ssize_t>(sizeof count);
+}
+
 EventWatcher::~EventWatcher() {
   const MutexLock lock(mu_);
   if (!stop_.valid()) return;
@@ -27,12 +34,12 @@ EventWatcher::~EventWatcher() {
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
 }
 
-Result<EventWatcher::WatchId> EventWatcher::add(Eventfd event, std::function<void()> act) {
+Result<EventWatcher::WatchId> EventWatcher::add(Fd file, std::function<void()> act, Take take) {
   const MutexLock lock(mu_);
   IOMMUFD_TRY(start_locked());
   const WatchId id = next_++;
-  const int fd = event.fd();
-  watches_.emplace(id, Watch{std::move(event), std::move(act)});
+  const int fd = file.get();
+  watches_.emplace(id, Watch{std::move(file), take, std::move(act)});
   if (const auto added = watch(epoll_.get(), fd, id); !added) {
     watches_.erase(id);
     return Err(added.error());
@@ -44,8 +51,8 @@ void EventWatcher::remove(WatchId id) {
   const MutexLock lock(mu_);
   const auto it = watches_.find(id);
   if (it == watches_.end()) return;
-  // The client has descriptors of the same file: closing ours would not take it out of the set.
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, it->second.event.fd(), nullptr);
+  // Others have descriptors of the same file: closing ours would not take it out of the set.
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, it->second.file.get(), nullptr);
   while (running_ == id) returned_.wait(mu_);
   watches_.erase(id);
 }
@@ -73,7 +80,7 @@ void EventWatcher::run(int epoll) {
 void EventWatcher::serve(WatchId id) {
   MutexLock lock(mu_);
   const auto it = watches_.find(id);
-  if (it == watches_.end() || !it->second.event.consume()) return;
+  if (it == watches_.end() || !it->second.take(it->second.file.get())) return;
   running_ = id;
   const auto act = it->second.act;
   lock.unlock();
@@ -83,4 +90,4 @@ void EventWatcher::serve(WatchId id) {
   returned_.notify_all();
 }
 
-}  // namespace iommufd::vfio
+}  // namespace iommufd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One thread that waits for clients to signal eventfds and then acts: UNMASK by eventfd, and ioeventfds. It starts with
-// the first watch.
+// One thread that waits for files on which something comes in, and then acts: eventfds that clients signal, interrupts of the kernel's
+// drivers. It starts with the first watch.
 //
 // Lock order: mu_ (kLeaf) guards the table; no lock is held while an action runs.
 #pragma once
@@ -13,28 +13,33 @@
 #include "base/result.hpp"
 #include "base/sync.hpp"
 #include "base/types.hpp"
-#include "vfio/eventfd.hpp"
 
-namespace iommufd::vfio {
+namespace iommufd {
+
+// Takes the count of an eventfd. False when it was 0; never blocks, whatever the descriptor's flags say.
+bool take_eventfd(int fd);
 
 class EventWatcher {
  public:
   using WatchId = u64;
+  // Takes what has come in, so that the file waits for the next; false: nothing had. Never blocks.
+  using Take = bool (*)(int fd);
 
   EventWatcher() = default;
   EventWatcher(const EventWatcher&) = delete;
   EventWatcher& operator=(const EventWatcher&) = delete;
   ~EventWatcher();
 
-  // Consumes the count of `event` whenever it is signalled (also when it is already) and then runs `act` on the
-  // watcher's thread. Errors: kNoMem, kMFile of the host.
-  Result<WatchId> add(Eventfd event, std::function<void()> act) IOMMUFD_EXCLUDES(mu_);
+  // Whenever something has come in on `file` (also when it has already), takes it and then runs `act` on the watcher's thread.
+  // Errors: kNoMem, kMFile of the host.
+  Result<WatchId> add(Fd file, std::function<void()> act, Take take = take_eventfd) IOMMUFD_EXCLUDES(mu_);
   // When it returns, the action is not running and will not run. Never called from an action.
   void remove(WatchId id) IOMMUFD_EXCLUDES(mu_);
 
  private:
   struct Watch {
-    Eventfd event;
+    Fd file;
+    Take take;
     std::function<void()> act;
   };
   Result<void> start_locked() IOMMUFD_REQUIRES(mu_);
@@ -51,4 +56,4 @@ class EventWatcher {
   std::jthread thread_;
 };
 
-}  // namespace iommufd::vfio
+}  // namespace iommufd
