@@ -32,7 +32,7 @@ Result<void> fill_slot(int ring, u32 slot, const iovec& buffer) {
   update.offset = slot;
   update.data = pointer(&buffer);
   update.nr = 1;
-  IOMMUFD_TRY(sys::check(io_uring_register(ring, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update))));
+  (void)IOMMUFD_TRY(sys::check(io_uring_register(ring, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update))));
   return {};
 }
 
