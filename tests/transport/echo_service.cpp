@@ -74,10 +74,13 @@ class EchoFile final : public ioctl::File {
       }
       case ECHO_TRAP: trapped_.store(arg != 0); return 0;
       case ECHO_STORES: {
-        const MutexLock lock(mu_);
-        const Ref<mem::AddressSpace> memory = call.memory();
-        IOMMUFD_TRY(memory->write(UserVa{arg}, std::as_bytes(std::span(&stores_, 1))));
-        return static_cast<s64>(stores_.count);
+        echo_stores stores{};
+        {
+          const MutexLock lock(mu_);
+          stores = stores_;
+        }
+        IOMMUFD_TRY(call.memory()->write(UserVa{arg}, std::as_bytes(std::span(&stores, 1))));
+        return static_cast<s64>(stores.count);
       }
       default: return Err(Errno::kNoTty);
     }

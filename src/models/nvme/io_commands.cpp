@@ -30,7 +30,7 @@ Status status_of(Job::Kind kind, const Result<void>& result) {
 }  // namespace
 
 IoCommands::IoCommands(const Surroundings& surroundings, std::unique_ptr<Store> store)
-    : s_(surroundings), store_(std::move(store)), block_(std::size_t{1} << s_.config.block_lg2) {
+    : s_(surroundings), block_(std::size_t{1} << s_.config.block_lg2), store_(std::move(store)) {
   for (u32 i = 0; i < kSlots; ++i) {
     slots_.push_back(std::make_unique<Slot>());
     idle_.push_back(slots_.back().get());

@@ -81,14 +81,14 @@ class IoCommands {
   [[nodiscard]] Job::Durable durability(const Sqe& sqe) const;
 
   const Surroundings s_;
-  const std::unique_ptr<Store> store_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
   u32 in_flight_ = 0;
   bool flushing_ = false;
   PieceList pieces_;
-  std::vector<std::byte> compared_;  // what the client says it is
-  std::vector<std::byte> block_;     // one that is on its way into memory
+  std::vector<std::byte> compared_;     // what the client says it is
+  std::vector<std::byte> block_;        // one that is on its way into memory
+  const std::unique_ptr<Store> store_;  // the last: its end waits for jobs, which are in slots_
 };
 
 }  // namespace iommufd::models::nvme

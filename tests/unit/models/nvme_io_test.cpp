@@ -385,6 +385,14 @@ TEST_P(NvmeIo, shutdown_waits_for_what_is_in_flight) {
   EXPECT_TRUE(std::ranges::equal(stored, memory(a, 4096)));
 }
 
+// The file's jobs use memory of the commands, until they are over.
+TEST_P(NvmeIo, the_end_of_the_controller_waits_for_what_is_in_flight) {
+  for (u16 i = 0; i < 60; ++i) put(queue, io(i % 2 ? IoOpcode::kRead : IoOpcode::kWrite, i * 8, 8, a));
+  ring_tail(queue);
+  controller->poll();
+  TearDown();
+}
+
 TEST_P(NvmeIo, data_is_counted) {
   ASSERT_EQ(write(0, 1024, a), 0);
   ASSERT_EQ(read(0, 1024, a), 0);
