@@ -4,11 +4,14 @@
 //   plain  read-only  zero (a private mapping of /dev/zero)  shared (FILE)  private (FILE)  bar (of a function: BDF)  nothing
 //   buffer (BAR 0 of a function as a dma-buf: BDF; with the physical address)
 //   kept-file (a memfd by IOMMU_IOAS_MAP_FILE; bus mastering goes on, and the program does not end)
+//   traced (plain, in a process that another one traces; then a memfd by IOMMU_IOAS_MAP_FILE)
 //   file (IOMMU_IOAS_MAP_FILE of FILE)  sealed-file  reader-file (a memfd that is open for reading alone)  short-file
 // Exit: 0 whatever the answer was; 2 what fails before.
 #define _GNU_SOURCE
 
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/pci_regs.h>
@@ -108,12 +111,30 @@ static const char* map_file(const struct attached* a, int fd) {
   return ioctl(a->iommufd, IOMMU_IOAS_MAP_FILE, &map) ? strerrorname_np(errno) : "mapped";
 }
 
+static int map_traced(const struct attached* a) {
+  int go[2];
+  char byte = 0;
+
+  if (pipe(go)) fail("pipe");
+  const pid_t child = fork();
+  if (child == 0) {
+    if (read(go[0], &byte, 1) != 1) fail("read");
+    puts(map_memory(a, map(-1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0), kBoth));
+    puts(map_file(a, memfd(kPage, 0)));
+    exit(0);
+  }
+  if (ptrace(PTRACE_SEIZE, child, NULL, NULL)) fail("PTRACE_SEIZE");
+  if (write(go[1], &byte, 1) != 1 || waitpid(child, NULL, 0) != child) fail("the traced process");
+  return 0;
+}
+
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   const struct attached a = attach_device(argv[1]);
   const char *kind = argv[2], *name = argc > 3 ? argv[3] : "", *answer = "unknown kind";
   const int both = PROT_READ | PROT_WRITE, anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
 
+  if (!strcmp(kind, "traced")) return map_traced(&a);
   if (!strcmp(kind, "plain"))
     answer = map_memory(&a, map(-1, both, anonymous, 0), kBoth);
   else if (!strcmp(kind, "read-only"))
