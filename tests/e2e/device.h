@@ -15,7 +15,7 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-static inline void fail(const char* what) {
+__attribute__((noreturn)) static inline void fail(const char* what) {
   fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
   exit(2);
 }
