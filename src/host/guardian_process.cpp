@@ -146,29 +146,23 @@ class Process {
   // Until nothing is kept any more.
   void await_releases() {
     std::erase_if(functions_, [](const Function& f) { return !f.keeps_pages; });
-    for (const Function& f : functions_)
+    for (Function& f : functions_) {
+      f.socket = listen_as_guardian(f.bdf).value_or(Fd());
       say(f,
           fmt::format("it cannot be reset: the pages that it may write to stay pinned until `iommufd-user release {}`",
                       f.bdf.str()));
+    }
     while (!functions_.empty()) {
       std::vector<pollfd> waiting;
       for (Function& f : functions_) {
-        if (!f.socket.valid()) f.socket = listen(f);
+        if (!f.socket.valid()) f.socket = listen_as_guardian(f.bdf).value_or(Fd());
         waiting.push_back({f.socket.get(), POLLIN, 0});
       }
-      constexpr int kAgain = 1000;  // another guardian of the function may have the name still
+      constexpr int kAgain = 1000;  // there may have been no memory for a socket
       if (::poll(waiting.data(), waiting.size(), kAgain) <= 0) continue;
       for (std::size_t i = waiting.size(); i-- > 0;)
         if ((waiting[i].revents & POLLIN) != 0) answer(i);
     }
-  }
-
-  static Fd listen(const Function& f) {
-    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const GuardianAddress name = guardian_address(f.bdf);
-    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name.address), name.size) != 0) return {};
-    if (::listen(socket.get(), 4) != 0) return {};
-    return socket;
   }
 
   void answer(std::size_t i) {

@@ -12,6 +12,7 @@
 #include "base/sys.hpp"
 #include "host/claim.hpp"
 #include "host/inventory.hpp"
+#include "host/rom_file.hpp"
 #include "host/uio_line.hpp"
 #include "pci/config_registers.hpp"
 
@@ -127,8 +128,10 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
     vfio = *std::move(group);
   }
   const bool resettable = ::access((directory + "/reset").c_str(), W_OK) == 0;
-  std::shared_ptr<RealFunction> function(new RealFunction(
-      directory, read_spec(**config, *found, resettable, vfio.get()), read_placement(*found, **config), guardian));
+  FunctionSpec spec = read_spec(**config, *found, resettable, vfio.get());
+  spec.rom = read_rom(directory, found->resources[HostFunction::kRom].size, **config);
+  std::shared_ptr<RealFunction> function(
+      new RealFunction(directory, std::move(spec), read_placement(*found, **config), guardian));
   Result<Bars> bars = Bars::open(directory, function->spec_.bars);
   if (!bars)
     return failed("its BARs cannot be mapped; is the kernel locked down, or its memory a driver's?", bars.error());

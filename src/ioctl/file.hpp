@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "base/types.hpp"
 #include "mem/caller.hpp"
+#include "mem/file_space.hpp"
 #include "vfio/file_memory.hpp"
 
 namespace iommufd::ioctl {
@@ -43,8 +44,9 @@ class Call : public mem::Caller {
   // The part of a BAR that the caller has mapped at [at, at + length), as other devices reach it; null when something else is
   // mapped there.
   virtual Ref<mem::AddressSpace> mapped_bar(UserVa /*at*/, u64 /*length*/) { return nullptr; }
-  // The page size that the caller sees of a file of his, where it is not that of the file.
-  [[nodiscard]] virtual u64 seen_page_size(const Fd& /*file*/) { return kPageSize; }
+  // The pages of a file of the caller's, by offset, as its mappings shall hold them. Any kind of file is taken here, and examined when
+  // pages are pinned.
+  virtual Ref<mem::AddressSpace> file_memory(Fd file) { return make_ref<mem::FileSpace>(std::move(file)); }
   // Returns when the calls of processes that have been killed are over, and what they had open is released: nobody sees the end of a
   // process in the kernel before that. To be asked before something is refused because another has it. (A carrier whose calls end
   // with their callers has nothing to wait for.)

@@ -157,9 +157,8 @@ Result<void> ioas_map_file(core::Context& ctx, Arguments<abi::IoasMapFile>& a) {
     return reject(Errno::kOpNotSupp,
                   {"fd", static_cast<u64>(cmd.fd), "a dma-buf must come from a VFIO device", "iommufd-core 3.6 row e"});
   }
-  const u64 page_size = a.call().seen_page_size(*file);
-  cmd.iova = IOMMUFD_TRY(ioas->map(request, make_ref<mem::FileSpace>(std::move(*file), page_size), cmd.start,
-                                   a.call().process(), ctx.charge_mode(a.call())));
+  cmd.iova = IOMMUFD_TRY(ioas->map(request, a.call().file_memory(std::move(*file)), cmd.start, a.call().process(),
+                                   ctx.charge_mode(a.call())));
   return a.reply();
 }
 

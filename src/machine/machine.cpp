@@ -109,6 +109,8 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   auto placed = place(spec, simulated);
   if (!placed) return std::unexpected(placed.error());
   for (std::size_t i = 0; i < planned->size(); ++i) {
+    // Behind the addresses of simulated BARs is something else in the real machine, or nothing.
+    placed->devices[i].seen_by_peers = policy.kind != mem::PhysPolicy::Kind::kReal;
     if (const auto& real = (*planned)[i].placement) {
       placed->devices[i] = *real;
       machine->real_functions_.push_back((*planned)[i].account);

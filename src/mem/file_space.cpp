@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/explain.hpp"
@@ -38,6 +39,26 @@ std::optional<u64> dma_buf_size(const Fd& file) {
   return size < 0 ? 0 : static_cast<u64>(size);
 }
 
+Result<FilePages> allocate_pages(const Fd& file, u64 start, u64 count) {
+  const int fd = file.get();
+  struct statfs fs{};
+  struct stat st{};
+  IOMMUFD_TRY(sys::ok(::fstatfs(fd, &fs)));
+  IOMMUFD_TRY(sys::ok(::fstat(fd, &st)));
+  const bool huge = fs.f_type == HUGETLBFS_MAGIC;
+  if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && !huge))
+    return reject(Errno::kInval, {"fd", static_cast<u64>(fs.f_type), "must be a memfd, a tmpfs or a hugetlbfs file",
+                                  "iommufd-core 3.6"});
+  const u64 end = start + count * kPageSize;
+  if (end > static_cast<u64>(st.st_size))
+    return reject(Errno::kInval, {"start + length", end, "the last page must lie inside the file", "iommufd-core 3.6"});
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(start), static_cast<off_t>(count * kPageSize)) != 0 &&
+      errno == ENOSPC)
+    return Err(Errno::kNoMem);
+  return FilePages{PageKey{file_space_id(st.st_dev, st.st_ino), start >> kPageShift},
+                   huge ? static_cast<u64>(fs.f_bsize) : kPageSize};
+}
+
 Result<std::size_t> FileSpace::read_some(UserVa from, std::span<std::byte> buf) {
   return file_->read_some(from.raw(), buf);
 }
@@ -47,25 +68,9 @@ Result<std::size_t> FileSpace::write_some(UserVa to, std::span<const std::byte> 
 }
 
 Result<void> FileSpace::populate(UserVa page, u64 count, Access, std::vector<PageRun>& out) {
-  const int fd = file_->fd().get();
-  struct statfs fs{};
-  struct stat st{};
-  IOMMUFD_TRY(sys::ok(::fstatfs(fd, &fs)));
-  IOMMUFD_TRY(sys::ok(::fstat(fd, &st)));
-  const bool huge = fs.f_type == HUGETLBFS_MAGIC;
-  if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && !huge))
-    return reject(Errno::kInval, {"fd", static_cast<u64>(fs.f_type), "must be a memfd, a tmpfs or a hugetlbfs file",
-                                  "iommufd-core 3.6"});
-  const u64 end = page.raw() + count * kPageSize;
-  if (end > static_cast<u64>(st.st_size))
-    return reject(Errno::kInval, {"start + length", end, "the last page must lie inside the file", "iommufd-core 3.6"});
-  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(page.raw()), static_cast<off_t>(count * kPageSize)) !=
-          0 &&
-      errno == ENOSPC)
-    return Err(Errno::kNoMem);
-  file_->map(end);
-  out.push_back({PageKey{file_space_id(st.st_dev, st.st_ino), page.raw() >> kPageShift}, count,
-                 huge ? static_cast<u64>(fs.f_bsize) : seen_page_size_});
+  const FilePages pages = IOMMUFD_TRY(allocate_pages(file_->fd(), page.raw(), count));
+  file_->map(page.raw() + count * kPageSize);
+  out.push_back({pages.first, count, std::max(pages.page_size, seen_page_size_)});
   return {};
 }
 

@@ -20,6 +20,15 @@ u64 file_space_id(dev_t dev, ino_t inode);
 // The size of a dma-buf; nothing for any other file.
 std::optional<u64> dma_buf_size(const Fd& file);
 
+// Pages of a file, as they are now.
+struct FilePages {
+  PageKey first;
+  u64 page_size = kPageSize;  // of the file
+};
+// Makes `count` pages from byte `start` of a file present; missing ones are allocated. Errors: kInval unless the file is on tmpfs (memfd)
+// or hugetlbfs and reaches to the last page asked for; kNoMem.
+Result<FilePages> allocate_pages(const Fd& file, u64 start, u64 count);
+
 class FileSpace final : public AddressSpace {
  public:
   // `fd` is the client's file; any kind is accepted here and examined when pages are pinned. Its frames are contiguous by
@@ -28,8 +37,7 @@ class FileSpace final : public AddressSpace {
       : file_(ClientFile::of(std::move(fd))), seen_page_size_(seen_page_size) {}
   Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override;
   Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override;
-  // kInval unless the file is on tmpfs (memfd) or hugetlbfs and reaches to the last page asked for. Missing pages are
-  // allocated. Open mode and seals do not matter.
+  // Errors: those of allocate_pages(). Open mode and seals do not matter.
   Result<void> populate(UserVa page, u64 count, Access access, std::vector<PageRun>& out) override;
   std::byte* direct(UserVa va) override { return file_->direct(va.raw()); }
   [[nodiscard]] Backing backing() const override { return Backing::kFile; }

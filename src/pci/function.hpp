@@ -84,6 +84,8 @@ class Function final : private InterruptPort {
   [[nodiscard]] bool decodes_memory() const;
   // Where the BAR is on the bus; 0 where there is none.
   [[nodiscard]] u64 bar_base(u32 bar) const { return placement_.bar_base[bar]; }
+  // Other devices of the machine reach its BARs there.
+  [[nodiscard]] bool seen_by_peers() const { return placement_.seen_by_peers; }
 
   [[nodiscard]] DeviceModel& model() { return *model_; }
   PollOutcome poll() { return model_->poll(); }

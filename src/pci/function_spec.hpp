@@ -151,6 +151,7 @@ struct Placement {
   u64 rom_base = 0;
   u32 irq = 0;                  // number of the line that INTx is routed to; 0: not connected
   bool multi_function = false;  // there are other functions in its slot
+  bool seen_by_peers = true;    // other devices reach its BARs there
   std::vector<Bdf> bridges{};   // above it, from the root bus down
   std::vector<u8> buses{};      // behind each of them; the last is its own
 };

@@ -17,6 +17,7 @@
 #include "run/client_memory.hpp"
 #include "run/find_descriptor.hpp"
 #include "run/open_call.hpp"
+#include "run/pinned_file.hpp"
 
 namespace iommufd::run {
 namespace {
@@ -166,10 +167,11 @@ Result<int> ClientCall::install_again(const ioctl::File& file, ioctl::CloseOnExe
   return reject(Errno::kBusy, {"name", 0, "the device is open, and no program has its descriptor", "vfio-device 18"});
 }
 
-u64 ClientCall::seen_page_size(const Fd& file) {
+Ref<mem::AddressSpace> ClientCall::file_memory(Fd file) {
+  if (runtime_.file_pins) return make_ref<PinnedFile>(std::move(file), runtime_.file_pins);
   struct stat st{};
-  if (runtime_.huge == nullptr || ::fstat(file.get(), &st) != 0) return kPageSize;
-  return runtime_.huge->page_size(st.st_dev, st.st_ino);
+  const bool pooled = runtime_.huge != nullptr && ::fstat(file.get(), &st) == 0;
+  return make_ref<mem::FileSpace>(std::move(file), pooled ? runtime_.huge->page_size(st.st_dev, st.st_ino) : kPageSize);
 }
 
 Ref<mem::AddressSpace> ClientCall::mapped_bar(UserVa at, u64 length) {

@@ -33,7 +33,7 @@ class ClientCall final : public ioctl::Call {
   Result<int> install(Ref<ioctl::File> file, const char* name, ioctl::CloseOnExec close_on_exec) override;
   Result<int> install_mapped(const MakeFile& make, const char* name, ioctl::CloseOnExec close_on_exec) override;
   Result<int> install_again(const ioctl::File& file, ioctl::CloseOnExec close_on_exec) override;
-  [[nodiscard]] u64 seen_page_size(const Fd& file) override;
+  Ref<mem::AddressSpace> file_memory(Fd file) override;
   Ref<mem::AddressSpace> mapped_bar(UserVa at, u64 length) override;
   void await_killed() override;
   std::string describe() override;

@@ -8,18 +8,12 @@
 // * with real devices (PinPolicy::kFrames), all memory, in the same way.
 // Memory that cannot be held is followed, as all memory is without: after the client unmaps it and uses the address again,
 // DMA reaches the new memory. --pin=real says so once when it happens.
-//
-// Lock: mu_ (kLeaf) guards what is held; not held during a copy.
 #pragma once
 
-#include <map>
-#include <memory>
 #include <optional>
 #include <vector>
 
-#include "base/sync.hpp"
-#include "base/sys.hpp"
-#include "run/pin_ring.hpp"
+#include "run/held_memory.hpp"
 #include "run/process_memory.hpp"
 
 namespace iommufd::run {
@@ -30,56 +24,28 @@ class ClientMemory final : public mem::AddressSpace {
   ClientMemory(Ref<ProcessMemory> process, const Options& options, mem::PinKeeper* keeper)
       : process_(std::move(process)), policy_(options.pin), frames_end_(options.frames_end), keeper_(keeper) {}
 
-  Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
-  Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override IOMMUFD_EXCLUDES(mu_);
-  Result<std::size_t> read_pieces(std::span<const mem::ReadPiece> pieces) override IOMMUFD_EXCLUDES(mu_);
-  Result<std::size_t> write_pieces(std::span<const mem::WritePiece> pieces) override IOMMUFD_EXCLUDES(mu_);
+  Result<std::size_t> read_some(UserVa from, std::span<std::byte> buf) override;
+  Result<std::size_t> write_some(UserVa to, std::span<const std::byte> buf) override;
+  Result<std::size_t> read_pieces(std::span<const mem::ReadPiece> pieces) override;
+  Result<std::size_t> write_pieces(std::span<const mem::WritePiece> pieces) override;
   // Private memory that --pin=real holds has keys of its own for each pin: whether the page at an address is still the one
   // that an earlier pin holds cannot be known.
-  Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override
-      IOMMUFD_EXCLUDES(mu_);
-  std::byte* direct(UserVa va) override IOMMUFD_EXCLUDES(mu_);
+  Result<void> populate(UserVa page, u64 count, Access access, std::vector<mem::PageRun>& out) override;
+  std::byte* direct(UserVa va) override;
   [[nodiscard]] u64 memory_id() const override { return process_->memory_id(); }
 
-  // The way to a range that stays what it was. Immutable.
-  class Held {
-   public:
-    virtual ~Held() = default;
-    virtual Result<std::size_t> read(u64 va, std::span<std::byte> buf) = 0;
-    virtual Result<std::size_t> write(u64 va, std::span<const std::byte> buf) = 0;
-    virtual std::byte* direct(u64 va) {
-      (void)va;
-      return nullptr;
-    }
-  };
-
  private:
-  struct Range {
-    u64 end = 0;
-    std::shared_ptr<Held> held;
-  };
-  struct Piece {
-    std::shared_ptr<Held> held;  // null: to be followed
-    u64 size = 0;                // how far that goes, up to the size asked for
-  };
-
-  Piece piece_at(u64 va, u64 size) IOMMUFD_EXCLUDES(mu_);
-  [[nodiscard]] bool holds_nothing() IOMMUFD_EXCLUDES(mu_);
-  void hold(u64 start, u64 end, std::shared_ptr<Held> held) IOMMUFD_EXCLUDES(mu_);
   void hold_file(CallScope& call, const Vma& vma, u64 start, u64 end);
-  // A stretch of one mapping with its real frames, as runs. Errors: kPerm, kOpNotSupp, kNoMem, kFault, kRange.
-  Result<void> hold_frames(CallScope& call, u64 start, u64 end, u64 page_size, std::vector<mem::PageRun>& out);
+  // A stretch of one mapping with its real frames, as runs. Errors: those of refuse_pin().
+  Result<void> hold_frames(CallScope& call, const Vma& vma, u64 start, u64 end, std::vector<mem::PageRun>& out);
   // The key space of what is held now; nothing when it cannot be held.
   std::optional<u64> hold_private(CallScope& call, u64 start, u64 end);
-  template <class Copy>
-  Result<std::size_t> by_pieces(u64 va, std::size_t size, Copy&& copy);
 
   const Ref<ProcessMemory> process_;
   const PinPolicy policy_;
   const u64 frames_end_;
   mem::PinKeeper* const keeper_;
-  Mutex mu_{LockRank::kLeaf};
-  std::map<u64, Range> ranges_ IOMMUFD_GUARDED_BY(mu_);  // by start; they do not overlap
+  HeldRanges held_;
   u64 generation_ = 0;  // of private holds; populate() is not called in parallel for one mapping
 };
 

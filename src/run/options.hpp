@@ -32,7 +32,7 @@ struct MemlockPolicy {
 };
 
 // --pin: what a mapping holds. kAuto holds shared files and follows the client's virtual address elsewhere; kReal asks for
-// the pages themselves (pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had. kFrames, with real
+// the pages themselves (mem/pin_ring.hpp) and falls back to kAuto, with one message, where they cannot be had. kFrames, with real
 // devices: all pages are held, and have the addresses that they really have; a mapping fails where that cannot be.
 enum class PinPolicy : u8 { kAuto, kReal, kFrames };
 

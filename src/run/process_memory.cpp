@@ -38,6 +38,10 @@ ssize_t file_copy(std::span<const Piece> pieces, Copy&& copy) {
   return done;
 }
 
+Err not_there(u64 at, const char* why) {
+  return reject(Errno::kFault, {"user_va", at, why, "iommufd-core 3.4 row 11"});
+}
+
 }  // namespace
 
 Result<Ref<ProcessMemory>> ProcessMemory::open(pid_t tid, HostFeatures host, KnownFiles known) {
@@ -146,31 +150,32 @@ Result<void> ProcessMemory::touch(u64 start, u64 end, u64 page_size) {
 
 Result<void> ProcessMemory::populate_part(const Vma& vma, u64 start, u64 end, Access access) {
   // A pin asks for the right to write, or for the right to read.
-  if (!allows(vma.access, allows(access, Access::kWrite) ? Access::kWrite : Access::kRead)) return Err(Errno::kFault);
-  if (vma.inode != 0 && known_.is_device_memory(vma.dev, vma.inode)) return Err(Errno::kFault);
+  if (!allows(vma.access, allows(access, Access::kWrite) ? Access::kWrite : Access::kRead))
+    return not_there(start, "the memory must be mapped with the permission asked for");
+  if (vma.inode != 0 && known_.is_device_memory(vma.dev, vma.inode))
+    return not_there(start, "it is memory of a device (a BAR)");
   // Memory that may be written but not read (PROT_WRITE alone) cannot be touched without changing it.
-  if (allows(vma.access, Access::kRead)) IOMMUFD_TRY(touch(start, end, vma.page_size));
+  if (allows(vma.access, Access::kRead) && !touch(start, end, vma.page_size))
+    return not_there(start, "it cannot be read: memory of a device, or past the end of its file");
   return {};
 }
 
 Result<void> ProcessMemory::populate_each(UserVa page, u64 count, Access access, const Visit& visit) {
   u64 end = 0;
-  bool ok = !__builtin_add_overflow(page.raw(), count * kPageSize, &end);
-  for (u64 at = page.raw(); ok && at < end;) {
+  if (__builtin_add_overflow(page.raw(), count * kPageSize, &end))
+    return not_there(page.raw(), "the memory wraps around the end of the address space");
+  for (u64 at = page.raw(); at < end;) {
     Result<Vma> vma = vmas_.find(at);
-    ok = vma.has_value();
-    if (!ok) break;
+    if (!vma) return not_there(at, "nothing is mapped there");
     vma->seen_page_size = vma->page_size;
     if (known_.huge != nullptr && vma->inode != 0)
       vma->seen_page_size = std::max(vma->page_size, known_.huge->page_size(vma->dev, vma->inode));
     const u64 stop = std::min(vma->end, end);
-    ok = populate_part(*vma, at, stop, access).has_value();
-    if (ok) visit(*vma, at, stop);
+    IOMMUFD_TRY(populate_part(*vma, at, stop, access));
+    visit(*vma, at, stop);
     at = stop;
   }
-  if (ok) return {};
-  return reject(Errno::kFault, {"user_va", page.raw(), "the memory must be mapped with the permission asked for",
-                                "iommufd-core 3.4 row 11"});
+  return {};
 }
 
 mem::PageRun ProcessMemory::run_of(const AddressSpace& space, const Vma& vma, u64 start, u64 end) {
@@ -193,9 +198,9 @@ Result<void> ProcessMemory::populate(UserVa page, u64 count, Access access, std:
   return {};
 }
 
-Result<Ref<PinRing>> ProcessMemory::pin_ring(mem::PinKeeper* keeper) {
+Result<Ref<mem::PinRing>> ProcessMemory::pin_ring(mem::PinKeeper* keeper) {
   const MutexLock lock(ring_mu_);
-  if (!ring_) ring_ = IOMMUFD_TRY(PinRing::create(keeper));
+  if (!ring_) ring_ = IOMMUFD_TRY(mem::PinRing::create(keeper));
   return ring_;
 }
 

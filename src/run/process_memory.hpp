@@ -25,10 +25,10 @@
 #include "base/fd.hpp"
 #include "base/sync.hpp"
 #include "mem/address_space.hpp"
+#include "mem/pin_ring.hpp"
 #include "run/call_scope.hpp"
 #include "run/huge_pool.hpp"
 #include "run/options.hpp"
-#include "run/pin_ring.hpp"
 #include "run/vma.hpp"
 
 namespace iommufd::run {
@@ -62,8 +62,8 @@ class ProcessMemory final : public mem::AddressSpace {
   // The client's mapping at an address. Errors: VmaReader::find().
   Result<Vma> vma_at(UserVa at) const { return vmas_.find(at.raw()); }
 
-  // The io_uring that holds pages of this memory; made when it is first needed. Errors: PinRing::create().
-  Result<Ref<PinRing>> pin_ring(mem::PinKeeper* keeper) IOMMUFD_EXCLUDES(ring_mu_);
+  // The io_uring that holds pages of this memory; made when it is first needed. Errors: mem::PinRing::create().
+  Result<Ref<mem::PinRing>> pin_ring(mem::PinKeeper* keeper) IOMMUFD_EXCLUDES(ring_mu_);
 
   // Some process still runs in it.
   [[nodiscard]] bool alive() const;
@@ -92,7 +92,7 @@ class ProcessMemory final : public mem::AddressSpace {
   SharedMutex users_mu_{LockRank::kLeaf};
   std::vector<User> users_ IOMMUFD_GUARDED_BY(users_mu_);
   Mutex ring_mu_{LockRank::kLeaf};
-  Ref<PinRing> ring_ IOMMUFD_GUARDED_BY(ring_mu_);
+  Ref<mem::PinRing> ring_ IOMMUFD_GUARDED_BY(ring_mu_);
 };
 
 }  // namespace iommufd::run

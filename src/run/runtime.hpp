@@ -10,6 +10,7 @@
 #include "run/open_file.hpp"
 #include "run/options.hpp"
 #include "run/path_view.hpp"
+#include "run/pinned_file.hpp"
 #include "run/service.hpp"
 #include "run/store_traps.hpp"
 
@@ -25,6 +26,7 @@ struct Runtime {
   FileTable& files;
   StoreTraps& stores;
   HugePool* huge;                   // null: huge pages are the machine's
+  Ref<FilePins> file_pins;          // null: files are not pinned
   ino_t client_user_namespace = 0;  // of PROGRAM when it started
 };
 

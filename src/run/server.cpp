@@ -177,8 +177,19 @@ Result<void> Server::serve_client() {
   ProcessTable processes(options_.memlock, options_.host, known);
   CallsInFlight calls(listener);
   StoreTraps stores(*files, options_.host);
-  const Runtime runtime{options_,  *service_, *view_, listener,   calls,
-                        processes, *files,    stores, huge.get(), user_namespace.st_ino};
+  Ref<FilePins> file_pins;
+  if (options_.pin == PinPolicy::kFrames) file_pins = make_ref<FilePins>(service_->pin_keeper(), options_.frames_end);
+  const Runtime runtime{options_,
+                        *service_,
+                        *view_,
+                        listener,
+                        calls,
+                        processes,
+                        *files,
+                        stores,
+                        huge.get(),
+                        file_pins,
+                        user_namespace.st_ino};
   Dispatcher dispatcher(runtime);
   std::unique_ptr<Receivers> receivers =
       IOMMUFD_TRY(Receivers::create(listener, [&](const Notification& n) { return dispatcher.handle(n); }));

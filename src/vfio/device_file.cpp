@@ -229,7 +229,7 @@ void DeviceFile::wake() {
 
 Ref<mem::AddressSpace> DeviceFile::bar_at(u64 offset, u64 length) const {
   pci::Function& function = device_->function();
-  if (!check_mmap(function, offset, length, Sharing::kShared)) return nullptr;
+  if (!function.seen_by_peers() || !check_mmap(function, offset, length, Sharing::kShared)) return nullptr;
   const BarRange range{offset_in_region(offset), length};
   return Ref<mem::AddressSpace>(
       make_ref<BarBuffer>(function, static_cast<u32>(region_at(offset)), std::span(&range, 1)));

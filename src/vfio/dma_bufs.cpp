@@ -67,6 +67,8 @@ Result<Ref<BarBuffer>> DmaBufs::create(u32 bar, std::span<const BarRange> ranges
       return reject(Errno::kInval, {"length", range.length, "the lengths of all ranges wrap", kSection});
   }
   if (!is_memory(spec)) return reject(Errno::kInval, {"region_index", bar, "must be a memory BAR", kSection});
+  if (!function_.seen_by_peers())
+    return reject(Errno::kInval, {"region_index", bar, "a simulated BAR is out of real devices' reach", kSection});
 
   Ref<BarBuffer> buffer = make_ref<BarBuffer>(function_, bar, ranges);
   std::vector<Ref<BarBuffer>> unused;  // dropped without the lock

@@ -19,7 +19,7 @@ struct waiting_map {
   uint32_t ioas, hwpt;
   uint8_t* memory;
   pthread_t thread;
-  int result; /* errno of the MAP */
+  _Atomic int result; /* errno of the MAP */
 };
 
 static void* map_memory(void* arg) {

@@ -211,3 +211,19 @@ TEST(MM20, "by the group: two descriptors of a device show the same registers, a
   unmap_all(b, BAR_SIZE);
   CHECK_OK(unset_container(s.group));
 }
+
+TEST(MM21,
+     "by the group, when a mapping alone holds the device: one more descriptor of it (EBUSY), and after the mapping "
+     "one") {
+  const struct setup s = set_up(0);
+  const struct edu first = edu_from(open_in_group(&s));
+  struct vfio_region_info info;
+  REQUIRE(CHECK_OK(region_info(&first.dev, 0, &info)));
+  if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP)) SKIP("BAR 0 cannot be mapped");
+  volatile uint32_t* p = map(&first, 0, PAGE, PROT_READ | PROT_WRITE);
+  close_kept(first.dev.fd);
+  CHECK_ERR(device_fd(s.group, s.device.bdf), known(0, EBUSY));
+  CHECK(alive(p, p, 11)); /* the refusal has not ended it */
+  unmap_all(p, PAGE);
+  CHECK_OK(device_fd(s.group, s.device.bdf));
+}

@@ -2,11 +2,6 @@
 // irq_counts BDF: what VFIO says of a function's interrupts: one line "intx N msi N msix N".
 #define _GNU_SOURCE
 
-#include <sys/ioctl.h>
-
-#include <linux/iommufd.h>
-#include <linux/vfio.h>
-
 #include "device.h"
 
 int main(int argc, char** argv) {
@@ -16,11 +11,7 @@ int main(int argc, char** argv) {
   } kinds[] = {{"intx", VFIO_PCI_INTX_IRQ_INDEX}, {"msi", VFIO_PCI_MSI_IRQ_INDEX}, {"msix", VFIO_PCI_MSIX_IRQ_INDEX}};
 
   if (argc != 2) return 2;
-  const int iommufd = open("/dev/iommu", O_RDWR);
-  if (iommufd < 0) fail("/dev/iommu");
-  const int fd = open_device(argv[1]);
-  struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = iommufd};
-  if (ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
+  const int fd = attach_device(argv[1]).device;
   for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
     struct vfio_irq_info info = {.argsz = sizeof(info), .index = kinds[i].index};
 

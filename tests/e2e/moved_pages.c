@@ -9,8 +9,6 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
-#include <stdint.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -18,8 +16,6 @@
 #include <unistd.h>
 
 #include <linux/io_uring.h>
-#include <linux/iommufd.h>
-#include <linux/vfio.h>
 
 #include "device.h"
 
@@ -113,37 +109,21 @@ static void hold_in_ring(uint8_t* base) {
 
 /* ---- the IOAS of a function without an IOMMU ------------------------------------------------------------ */
 
-static int iommufd;
-static uint32_t map_for(const char* bdf, uint8_t* base) {
-  const int device = open_device(bdf);
-  struct vfio_device_bind_iommufd bind = {.argsz = sizeof(bind)};
-  struct iommu_ioas_alloc ioas = {.size = sizeof(ioas)};
-  struct vfio_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};
+static struct attached map_for(const char* bdf, uint8_t* base) {
+  const struct attached a = attach_device(bdf);
   struct iommu_ioas_map map = {.size = sizeof(map),
                                .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+                               .ioas_id = a.ioas,
                                .user_va = (uintptr_t)base,
                                .length = (uint64_t)kPages * kPage,
                                .iova = kIova};
 
-  bind.iommufd = iommufd = open("/dev/iommu", O_RDWR);
-  if (iommufd < 0) fail("/dev/iommu");
-  if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind)) fail("VFIO_DEVICE_BIND_IOMMUFD");
-  if (ioctl(iommufd, IOMMU_IOAS_ALLOC, &ioas)) fail("IOMMU_IOAS_ALLOC");
-  attach.pt_id = ioas.out_ioas_id;
-  if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach)) fail("VFIO_DEVICE_ATTACH_IOMMUFD_PT");
-  map.ioas_id = ioas.out_ioas_id;
-  if (ioctl(iommufd, IOMMU_IOAS_MAP, &map)) fail("IOMMU_IOAS_MAP");
-  return ioas.out_ioas_id;
+  if (ioctl(a.iommufd, IOMMU_IOAS_MAP, &map)) fail("IOMMU_IOAS_MAP");
+  return a;
 }
 
-static void read_addresses(uint32_t ioas, uint64_t* out) {
-  for (unsigned i = 0; i < kPages; i++) {
-    struct iommu_ioas_noiommu_get_pa get = {
-        .size = sizeof(get), .ioas_id = ioas, .iova = kIova + (uint64_t)i * kPage, .length = kPage};
-
-    if (ioctl(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &get)) fail("IOMMU_IOAS_NOIOMMU_GET_PA");
-    out[i] = get.out_phys;
-  }
+static void read_addresses(const struct attached* a, uint64_t* out) {
+  for (unsigned i = 0; i < kPages; i++) out[i] = physical_address(a, kIova + (uint64_t)i * kPage);
 }
 
 /* ---- the experiment --------------------------------------------------------------------------------------- */
@@ -154,7 +134,7 @@ int main(int argc, char** argv) {
   struct memory* const all[] = {&plain, &locked, &registered, &mapped};
   const unsigned kinds = bdf ? 4 : 3;
   uint8_t* const filler = take(size * kFillers);
-  uint32_t ioas = 0;
+  struct attached attached = {-1, -1, 0};
 
   start_reader();
   for (unsigned k = 0; k < kinds; k++) all[k]->base = take(size);
@@ -164,9 +144,9 @@ int main(int argc, char** argv) {
     for (size_t f = 0; f < kFillers; f++) filler[(i * kFillers + f) * kPage] = 1;
   }
   hold_in_ring(registered.base);
-  if (bdf) ioas = map_for(bdf, mapped.base);
+  if (bdf) attached = map_for(bdf, mapped.base);
   for (unsigned k = 0; k < kinds; k++) read_frames(all[k]->base, all[k]->before);
-  if (bdf) read_addresses(ioas, said_before);
+  if (bdf) read_addresses(&attached, said_before);
 
   munmap(filler, size * kFillers);
   write_one("/proc/sys/vm/compact_unevictable_allowed");
@@ -177,7 +157,7 @@ int main(int argc, char** argv) {
     printf("%s %u of %d pages moved\n", all[k]->name, differing(all[k]->before, all[k]->after), kPages);
   }
   if (bdf) {
-    read_addresses(ioas, said_after);
+    read_addresses(&attached, said_after);
     printf("GET_PA differs from the frames: %u before, %u afterwards; from what it said: %u\n",
            differing(said_before, mapped.before), differing(said_after, mapped.after),
            differing(said_before, said_after));

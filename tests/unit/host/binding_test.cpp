@@ -236,10 +236,7 @@ TEST_F(HostBinding, not_where_nobody_can_be_kept_out) {
 // A guardian that answers one question, of a function that no machine has.
 class Guardian {
  public:
-  explicit Guardian(std::string answer) : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const GuardianAddress name = guardian_address(kBdf);
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&name.address), name.size), 0);
-    EXPECT_EQ(::listen(listener_.get(), 4), 0);
+  explicit Guardian(std::string answer) : listener_(listen_as_guardian(kBdf).value()) {
     thread_ = std::thread([this, answer = std::move(answer)] {
       std::string heard;
       while (heard.empty()) {  // whoever only looks whether we are there says nothing
@@ -275,6 +272,26 @@ TEST(HostGuardian, may_refuse_or_end) {
   }
   const Guardian guardian("ok but no end");
   EXPECT_THAT(request_release(Guardian::kBdf).error(), HasSubstr("does not answer: EIO"));
+}
+
+TEST(HostGuardian, may_be_one_of_several_and_all_are_asked) {
+  {
+    const Guardian first("ok one\n"), second("ok two\n"), third("ok three\n");
+    EXPECT_EQ(request_release(Guardian::kBdf), "one; two; three");
+  }
+  const Guardian first("not I\n"), second("ok two\n");
+  EXPECT_EQ(request_release(Guardian::kBdf).error(), "the guardian of feed:fe:1f.7 refuses: not I; another one: two");
+}
+
+// A name that somebody holds who does not listen keeps no guardian from its place.
+TEST(HostGuardian, takes_another_number_when_one_is_held) {
+  const Fd squatter(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const GuardianAddress name = guardian_address(Guardian::kBdf, 0);
+  ASSERT_EQ(::bind(squatter.get(), reinterpret_cast<const sockaddr*>(&name.address), name.size), 0);
+  EXPECT_FALSE(has_guardian(Guardian::kBdf));
+  const Guardian guardian("ok\n");
+  EXPECT_TRUE(has_guardian(Guardian::kBdf));
+  EXPECT_EQ(request_release(Guardian::kBdf), "released");
 }
 
 TEST(HostGuardian, keeps_a_function_from_being_given_back) {

@@ -5,9 +5,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
+#include <thread>
+
+#include "host/guardian.hpp"
 
 namespace iommufd::host {
 namespace {
@@ -48,8 +53,39 @@ TEST(Guardian, counts_pins) {
   (*guardian)->count(5);
   (*guardian)->count(-2);
   EXPECT_EQ((*guardian)->pinned(), 3u);
-  (*guardian)->keep_pages(pci::Bdf{});
-  EXPECT_TRUE((*guardian)->keeps());
+}
+
+// A program's end, at which a function was left as it was: the guardian holds its pins until it is told to release them. Of two
+// programs that did so, both do.
+TEST(Guardian, keeps_pages_until_all_are_released) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may ask for it";
+  constexpr auto kWait = std::chrono::milliseconds(10);
+  ASSERT_FALSE(has_guardian(kNobody));
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const Fd reader(ends[0]);
+  Fd writer(ends[1]);
+  for (int i = 0; i < 2; ++i) {
+    const auto guardian = Guardian::start();
+    ASSERT_TRUE(guardian);
+    ASSERT_TRUE((*guardian)->add(kNobody, Reset::kImpossible, reader.get()));
+    ASSERT_TRUE((*guardian)->hold(writer.get()));
+    (*guardian)->keep_pages(kNobody);
+    EXPECT_TRUE((*guardian)->keeps());
+  }
+  writer.reset();
+  pollfd ended{reader.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 50), 0);
+  Fd second(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const GuardianAddress name = guardian_address(kNobody, 1);
+  for (int i = 0; i < 500 && ::connect(second.get(), reinterpret_cast<const sockaddr*>(&name.address), name.size); ++i)
+    std::this_thread::sleep_for(kWait);
+  second.reset();
+  EXPECT_EQ(request_release(kNobody), "its pages were given back; its pages were given back");
+  EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
+  EXPECT_NE(ended.revents & POLLHUP, 0);
+  for (int i = 0; i < 500 && has_guardian(kNobody); ++i) std::this_thread::sleep_for(kWait);
+  EXPECT_FALSE(has_guardian(kNobody));
 }
 
 }  // namespace

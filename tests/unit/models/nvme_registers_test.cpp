@@ -18,6 +18,12 @@ class NvmeRegisters : public NvmeTest, public testing::WithParamInterface<Way> {
     make();
     if (GetParam() == Way::kMapped) map_bar();
   }
+  // Whatever was stored before has been seen: mapped doorbells are words of memory, and poll() does nothing while the poller serves.
+  void settle() {
+    Sqe sqe = command(AdminOpcode::kGetFeatures);
+    sqe.cdw10 = 7;
+    EXPECT_EQ(admin_status(sqe), 0);
+  }
 };
 INSTANTIATE_TEST_SUITE_P(Way, NvmeRegisters, testing::Values(Way::kTrapped, Way::kMapped),
                          [](const auto& info) { return info.param == Way::kMapped ? "mapped" : "trapped"; });
@@ -184,9 +190,7 @@ TEST_P(NvmeRegisters, wrong_doorbells_are_reported_and_change_nothing) {
     Sqe aer = command(AdminOpcode::kAsyncEvent);
     aer.cid = 0x8001;
     put(admin, aer);
-    ring_tail(admin);
-    for (int i = 0; i < 10; ++i) controller->poll();
-    EXPECT_FALSE(take(admin));
+    settle();  // or the next doorbell would take the place of its
   };
   const auto read_errors = [&] {
     Sqe log = command(AdminOpcode::kGetLogPage, kAllNamespaces);
@@ -213,9 +217,9 @@ TEST_P(NvmeRegisters, wrong_doorbells_are_reported_and_change_nothing) {
 TEST_P(NvmeRegisters, wrong_doorbells_without_a_request_are_forgotten) {
   ASSERT_TRUE(enable());
   set(doorbell_offset(2), 0);
-  controller->poll();
+  settle();
   put(admin, command(AdminOpcode::kAsyncEvent));
-  ring_tail(admin);
+  settle();
   for (int i = 0; i < 10; ++i) controller->poll();
   EXPECT_FALSE(take(admin));
 }
@@ -290,9 +294,7 @@ TEST_F(MappedNvme, the_msix_table_is_plain_memory) {
 TEST_F(MappedNvme, doorbells_show_no_value) {
   ASSERT_TRUE(enable());
   EXPECT_EQ(admin_status(command(0x7f)), raw(Status::kInvalidOpcode));
-  controller->poll();
-  EXPECT_EQ(cell(doorbell_offset(0)), ~u32{0});
-  EXPECT_EQ(cell(doorbell_offset(1)), ~u32{0});
+  EXPECT_TRUE(soon([&] { return cell(doorbell_offset(0)) == ~u32{0} && cell(doorbell_offset(1)) == ~u32{0}; }));
 }
 
 }  // namespace

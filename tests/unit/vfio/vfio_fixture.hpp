@@ -46,9 +46,11 @@ inline pci::FunctionSpec sample_spec(unsigned msi_lg2 = 2) {
 // A function on its own, enabled.
 struct SampleFunction {
   explicit SampleFunction(const pci::FunctionSpec& spec = sample_spec(), u32 irq = 11, pci::Bdf bdf = {0, 0, 5, 0})
+      : SampleFunction(spec, pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = irq}) {
+  }
+  SampleFunction(const pci::FunctionSpec& spec, const pci::Placement& placement)
       : function(
-            pci::Placement{.bdf = bdf, .bar_base = {0xfe000000, 0xfe100000, 0, 0, 0, 0}, .irq = irq}, spec, dma,
-            [](std::string_view) {},
+            placement, spec, dma, [](std::string_view) {},
             [this](pci::ModelPorts ports) {
               auto made = std::make_unique<test::FakeModel>(std::move(ports));
               model = made.get();

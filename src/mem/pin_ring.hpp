@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Real pins of private memory, without privilege: an io_uring of the server whose registered buffers are pages of the client.
-// A client is made to register them (inject.hpp): the kernel pins what the *registering* process has at that address.
-// The server then copies to and from them with READ_FIXED and WRITE_FIXED against a memfd of its own, whatever the client
-// does with its addresses: munmap, MADV_DONTNEED, fork and copy-on-write, exec.
+// Real pins: an io_uring of ours whose registered buffers are pages of somebody's memory. The kernel pins what the *registering* process
+// has at that address: a client that is made to register (run/client_pins.hpp), or we ourselves (pin_own()). We then copy to and
+// from them with READ_FIXED and WRITE_FIXED against a memfd of our own, whatever becomes of the addresses: munmap, MADV_DONTNEED, fork
+// and copy-on-write, exec, a file that is cut short.
 //
-// The kernel charges the pages to the server's RLIMIT_MEMLOCK (unless it has CAP_IPC_LOCK); our own accounting of the
-// client's limit is another matter. At most kSlots buffers of 1 GiB.
+// The kernel charges the pages to our RLIMIT_MEMLOCK (unless we have CAP_IPC_LOCK); our own accounting of the client's limit is
+// another matter. At most kSlots buffers of 1 GiB.
 //
 // Lock: mu_ (kLeaf), held during a copy.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,9 +20,8 @@
 #include "base/sync.hpp"
 #include "base/sys.hpp"
 #include "mem/pin_keeper.hpp"
-#include "run/call_scope.hpp"
 
-namespace iommufd::run {
+namespace iommufd::mem {
 
 class PinRing final : public RefCounted {
  public:
@@ -29,12 +29,15 @@ class PinRing final : public RefCounted {
   static constexpr u64 kMaxLength = u64{1} << 30;
 
   // `keeper` (null: nobody) outlives it. Errors: those of io_uring_setup (kNoSys, kPerm: not allowed here; kNoMem), and of the keeper.
-  static Result<Ref<PinRing>> create(mem::PinKeeper* keeper);
+  static Result<Ref<PinRing>> create(PinKeeper* keeper);
 
-  // Holds [start, start + length) of the caller's memory, page aligned, at most kMaxLength, and returns the slot. Errors: those
-  // of injection (kPerm, kOpNotSupp, kSrch); kNoMem (the limit, or no slot left); kFault, kOpNotSupp (memory that cannot be
-  // held, or that may not be written).
-  Result<u32> pin(CallScope& call, u64 start, u64 length) IOMMUFD_EXCLUDES(mu_);
+  // Makes the system call that fills `slot` of `ring`, in the process whose memory it is.
+  using Fill = std::function<Result<void>(int ring, u32 slot)>;
+  // Has `fill` fill a free slot with `length` bytes, and returns it. Errors: kNoMem (no slot left), those of `fill`.
+  Result<u32> pin(u64 length, const Fill& fill) IOMMUFD_EXCLUDES(mu_);
+  // The same with memory of this process, page aligned, at most kMaxLength. Errors: kNoMem (the limit, or no slot left); kFault,
+  // kOpNotSupp (memory that cannot be held, or that may not be written).
+  Result<u32> pin_own(std::span<const std::byte> memory) IOMMUFD_EXCLUDES(mu_);
   // Never fails. Does nothing when the keeper keeps all pins.
   void unpin(u32 slot) IOMMUFD_EXCLUDES(mu_);
 
@@ -46,7 +49,7 @@ class PinRing final : public RefCounted {
  private:
   struct Layout;  // of the rings: struct io_uring_params
   PinRing(Fd ring, Fd staging, sys::Mapping staging_memory, sys::Mapping rings, sys::Mapping entries,
-          const Layout& layout, mem::PinKeeper* keeper);
+          const Layout& layout, PinKeeper* keeper);
   ~PinRing() override;
   Result<void> run_locked(u8 operation, u32 slot, u64 va, std::size_t size) IOMMUFD_REQUIRES(mu_);
   [[nodiscard]] u32& word(u32 offset) const;
@@ -56,10 +59,10 @@ class PinRing final : public RefCounted {
   const Fd staging_;
   const sys::Mapping staging_memory_, rings_, entries_;
   const std::unique_ptr<const Layout> layout_;
-  mem::PinKeeper* const keeper_;
+  PinKeeper* const keeper_;
   Mutex mu_{LockRank::kLeaf};
   std::vector<u32> free_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<s64> pages_ IOMMUFD_GUARDED_BY(mu_);  // of each slot
 };
 
-}  // namespace iommufd::run
+}  // namespace iommufd::mem

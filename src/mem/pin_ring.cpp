@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "run/pin_ring.hpp"
+#include "mem/pin_ring.hpp"
 
 #include <linux/io_uring.h>
 #include <sys/syscall.h>
@@ -14,7 +14,7 @@
 
 #include "base/assert.hpp"
 
-namespace iommufd::run {
+namespace iommufd::mem {
 namespace {
 
 constexpr unsigned kEntries = 1;  // one operation at a time
@@ -26,11 +26,21 @@ long io_uring_register(int ring, unsigned operation, const void* argument, unsig
   return ::syscall(SYS_io_uring_register, ring, operation, argument, n);
 }
 
+// An empty buffer empties the slot.
+Result<void> fill_slot(int ring, u32 slot, const iovec& buffer) {
+  io_uring_rsrc_update2 update{};
+  update.offset = slot;
+  update.data = pointer(&buffer);
+  update.nr = 1;
+  (void)IOMMUFD_TRY(sys::check(io_uring_register(ring, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update))));
+  return {};
+}
+
 }  // namespace
 
 struct PinRing::Layout : io_uring_params {};
 
-Result<Ref<PinRing>> PinRing::create(mem::PinKeeper* keeper) {
+Result<Ref<PinRing>> PinRing::create(PinKeeper* keeper) {
   Layout layout{};
   Fd ring(static_cast<int>(
       IOMMUFD_TRY(sys::check(::syscall(SYS_io_uring_setup, kEntries, static_cast<io_uring_params*>(&layout))))));
@@ -52,7 +62,7 @@ Result<Ref<PinRing>> PinRing::create(mem::PinKeeper* keeper) {
 }
 
 PinRing::PinRing(Fd ring, Fd staging, sys::Mapping staging_memory, sys::Mapping rings, sys::Mapping entries,
-                 const Layout& layout, mem::PinKeeper* keeper)
+                 const Layout& layout, PinKeeper* keeper)
     : ring_(std::move(ring)),
       staging_(std::move(staging)),
       staging_memory_(std::move(staging_memory)),
@@ -67,8 +77,8 @@ PinRing::PinRing(Fd ring, Fd staging, sys::Mapping staging_memory, sys::Mapping 
 
 PinRing::~PinRing() = default;
 
-Result<u32> PinRing::pin(CallScope& call, u64 start, u64 length) {
-  IOMMUFD_ASSERT(is_aligned(start | length, kPageSize) && length != 0 && length <= kMaxLength);
+Result<u32> PinRing::pin(u64 length, const Fill& fill) {
+  IOMMUFD_ASSERT(is_aligned(length, kPageSize) && length != 0 && length <= kMaxLength);
   u32 slot = 0;
   {
     const MutexLock lock(mu_);
@@ -76,32 +86,22 @@ Result<u32> PinRing::pin(CallScope& call, u64 start, u64 length) {
     slot = free_.back();
     free_.pop_back();
   }
-  const auto registered = [&]() -> Result<void> {
-    StoppedCaller& caller = *IOMMUFD_TRY(call.hold(ring_.get()));
-    const int ring = IOMMUFD_TRY(caller.descriptor());
-    struct Argument {
-      io_uring_rsrc_update2 update;
-      iovec buffer;
-    } argument{};
-    const u64 at = caller.scratch(sizeof(argument));
-    argument.update.offset = slot;
-    argument.update.data = at + offsetof(Argument, buffer);
-    argument.update.nr = 1;
-    argument.buffer = {std::bit_cast<void*>(start), length};
-    IOMMUFD_TRY(call.put(at, argument));
-    (void)IOMMUFD_TRY(caller.call(SYS_io_uring_register, {static_cast<u64>(ring), IORING_REGISTER_BUFFERS_UPDATE, at,
-                                                          sizeof(argument.update), 0, 0}));
-    return {};
-  }();
-  if (registered) {
-    const s64 pages = static_cast<s64>(length / kPageSize);
-    if (keeper_ != nullptr) keeper_->count(pages);
-    const MutexLock lock(mu_);
-    pages_[slot] = pages;
-    return slot;
+  if (const Result<void> filled = fill(ring_.get(), slot); !filled) {
+    give_back(slot);
+    return Err(filled.error());
   }
-  give_back(slot);
-  return Err(registered.error());
+  const s64 pages = static_cast<s64>(length / kPageSize);
+  if (keeper_ != nullptr) keeper_->count(pages);
+  const MutexLock lock(mu_);
+  pages_[slot] = pages;
+  return slot;
+}
+
+Result<u32> PinRing::pin_own(std::span<const std::byte> memory) {
+  return pin(memory.size(), [memory](int ring, u32 slot) -> Result<void> {
+    const iovec buffer{const_cast<std::byte*>(memory.data()), memory.size()};
+    return fill_slot(ring, slot, buffer);
+  });
 }
 
 void PinRing::unpin(u32 slot) {
@@ -110,12 +110,7 @@ void PinRing::unpin(u32 slot) {
     const MutexLock lock(mu_);
     keeper_->count(-pages_[slot]);
   }
-  iovec nothing{};
-  io_uring_rsrc_update2 update{};
-  update.offset = slot;
-  update.data = pointer(&nothing);
-  update.nr = 1;
-  (void)io_uring_register(ring_.get(), IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update));
+  (void)fill_slot(ring_.get(), slot, iovec{});
   give_back(slot);
 }
 
@@ -180,4 +175,4 @@ Result<void> PinRing::run_locked(u8 operation, u32 slot, u64 va, std::size_t siz
   return {};
 }
 
-}  // namespace iommufd::run
+}  // namespace iommufd::mem
