@@ -34,7 +34,7 @@ test-qemu: deps-build+test+qemu $R/build.ninja ## only the tests on Debian 12's 
 	ctest --preset qemu
 
 e2e: deps-build+test+qemu $R/build.ninja ## real PCI functions: programs in a guest of QEMU drive its devices (logs in build/e2e)
-	cmake --build --preset release --target product e2e_irq_counts e2e_intx
+	cmake --build --preset release --target product e2e_irq_counts e2e_intx e2e_map_file e2e_map_memory e2e_read_rom
 	ctest --preset e2e
 
 e2e-vfio: deps-build+test+qemu+kernel $R/build.ninja ## the same on a kernel with VFIO's noiommu mode and uio_pci_generic, which is compiled first (once, some minutes)

@@ -41,11 +41,13 @@ static inline int set_event(const struct vdev* d, uint32_t index, int event) {
 
 static inline int new_eventfd(void) { return keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
-/* What the eventfd counted since the last call; waits a little for an interrupt that is on its way. */
+/* What the eventfd counted since the last call; waits a little for an interrupt that is on its way, or for so many milliseconds as
+ * IOMMUFD_TEST_PATIENCE says. */
 static inline uint64_t interrupts(int fd) {
+  const char* patience = getenv("IOMMUFD_TEST_PATIENCE");
   struct pollfd p = {.fd = fd, .events = POLLIN};
   uint64_t n = 0;
-  if (poll(&p, 1, 20) == 1) CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
+  if (poll(&p, 1, patience ? atoi(patience) : 20) == 1) CHECK_EQ(read(fd, &n, sizeof(n)), sizeof(n));
   return n;
 }
 
