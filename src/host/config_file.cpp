@@ -111,25 +111,23 @@ void ConfigFile::put(u32 offset, u32 width, u32 value) {
 }
 
 // The value with what becomes of the bit that enables messages, if the write reaches it.
-u32 ConfigFile::switch_messages(MessageKind kind, u32 offset, u32 width, u32 value) {
-  const bool msi = kind == MessageKind::kMsi;
+u32 ConfigFile::guard_messages(pci::MessageKind kind, u32 offset, u32 width, u32 value) {
+  const bool msi = kind == pci::MessageKind::kMsi;
   const auto capability = find(msi ? reg::kCapMsi : reg::kCapMsix);
   if (!capability) return value;
   const u32 byte = *capability + (msi ? reg::kMsiFlags : reg::kMsixControl + 1);
   const u32 bit = msi ? reg::kMsiEnable : reg::kMsixEnable >> 8;
   if (!reaches(offset, width, byte)) return value;
-  const u32 shift = 8 * (byte - offset), wanted = value >> shift & 0xff;
-  const bool was_on = (read(byte, 1) & bit) != 0, on = (wanted & bit) != 0;
-  const u32 vectors = msi ? 1U << ((wanted & reg::kMsiEnabledMask) >> reg::kMsiEnabledShift) : 0;
-  if (on != was_on && !change_messages_(kind, on, vectors)) value &= ~(bit << shift);
-  if (message_registers_ == MessageRegisters::kOurs) return value;
-  return (value & ~(0xffU << shift)) | read(byte, 1) << shift;
+  const u32 shift = 8 * (byte - offset), now = read(byte, 1);
+  if (messages_are_served_) return (value & ~(0xffU << shift)) | now << shift;
+  const bool goes_on = (value >> shift & bit) != 0 && (now & bit) == 0;
+  return goes_on && !set_up_messages_(kind) ? value & ~(bit << shift) : value;
 }
 
 void ConfigFile::write(u32 offset, u32 width, u32 value) {
   IOMMUFD_ASSERT(offset % width == 0 && offset + width <= size_);
-  value = switch_messages(MessageKind::kMsi, offset, width, value);
-  value = switch_messages(MessageKind::kMsix, offset, width, value);
+  value = guard_messages(pci::MessageKind::kMsi, offset, width, value);
+  value = guard_messages(pci::MessageKind::kMsix, offset, width, value);
   if (!reaches(offset, width, reg::kCommand)) return write_command(offset, width, value);
   const u32 bit = u32{reg::kCommandMaster} << (8 * (reg::kCommand - offset));
   const bool was_on = (command() & reg::kCommandMaster) != 0, on = (value & bit) != 0;

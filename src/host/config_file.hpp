@@ -10,7 +10,6 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
-#include "host/message_kind.hpp"
 #include "pci/hardware_config.hpp"
 
 namespace iommufd::host {
@@ -20,16 +19,10 @@ class ConfigFile final : public pci::HardwareConfig {
   // `path` is the file. Errors: those of open and read; kInval when it does not show all of the space (we are not privileged).
   static Result<std::unique_ptr<ConfigFile>> open(const std::string& path);
 
-  // Called before messages are enabled, with how many vectors (of MSI-X: 0, which is all), and before they are disabled. False: they stay
-  // off.
-  using MessageSwitch = std::function<bool(MessageKind kind, bool on, u32 vectors)>;
-  // kOurs: we write the bit that enables them. kKernels: whoever is called has it written by a driver, and what that driver has in the
-  // register stays.
-  enum class MessageRegisters : u8 { kOurs, kKernels };
-  void set_message_switch(MessageSwitch change, MessageRegisters registers) {
-    change_messages_ = std::move(change);
-    message_registers_ = registers;
-  }
+  // Called before messages are enabled; false: they stay off.
+  void set_message_setup(std::function<bool(pci::MessageKind)> setup) { set_up_messages_ = std::move(setup); }
+  // Messages belong to a driver of the kernel: what it has in the bytes that enable them stays.
+  void leave_message_control() { messages_are_served_ = true; }
   // INTx Disable belongs to a driver of the kernel and to who arms it again: the byte of the command register with it (and SERR
   // Enable) is not written from here any more.
   void leave_intx_disable() { intx_is_served_ = true; }
@@ -56,12 +49,12 @@ class ConfigFile final : public pci::HardwareConfig {
   static u32 known_extended_length(const Capability& cap);
   void put(u32 offset, u32 width, u32 value);
   void write_command(u32 offset, u32 width, u32 value);
-  [[nodiscard]] u32 switch_messages(MessageKind kind, u32 offset, u32 width, u32 value);
+  [[nodiscard]] u32 guard_messages(pci::MessageKind kind, u32 offset, u32 width, u32 value);
 
   const Fd fd_;
   const u32 size_;
-  MessageSwitch change_messages_ = [](MessageKind, bool, u32) { return false; };
-  MessageRegisters message_registers_ = MessageRegisters::kOurs;
+  std::function<bool(pci::MessageKind)> set_up_messages_ = [](pci::MessageKind) { return false; };
+  bool messages_are_served_ = false;
   bool intx_is_served_ = false;
   std::function<bool(bool)> master_watch_ = [](bool) { return true; };
 };

@@ -44,7 +44,7 @@ void read_capabilities(FunctionSpec& spec, const ConfigFile& config, const VfioG
   if (const auto at = config.find(reg::kCapMsi)) {
     const bool maskable = (config.read(*at + reg::kMsiFlags, 2) & reg::kMsiMaskable) != 0;
     // Pages of ours tell vectors apart by address, and MSI has one address for all: one vector.
-    const u32 vectors = vfio != nullptr ? std::max(vfio->vectors(MessageKind::kMsi), 1U) : 1;
+    const u32 vectors = vfio != nullptr ? std::max(vfio->vectors(pci::MessageKind::kMsi), 1U) : 1;
     spec.msi = pci::MsiSpec{.vectors_lg2 = std::bit_width(vectors) - 1U,
                             .mask = maskable ? pci::VectorMask::kYes : pci::VectorMask::kNo,
                             .at = start_of(*at)};
@@ -162,9 +162,8 @@ std::expected<std::shared_ptr<RealFunction>, std::string> RealFunction::open(con
 
 std::unique_ptr<ConfigFile> RealFunction::take_config() {
   ConfigFile* config = config_.get();
-  config->set_message_switch(
-      [this, config](MessageKind kind, bool on, u32 vectors) { return switch_messages(*config, kind, on, vectors); },
-      vfio_ ? ConfigFile::MessageRegisters::kKernels : ConfigFile::MessageRegisters::kOurs);
+  config->set_message_setup([this, config](pci::MessageKind kind) { return set_up_messages(*config, kind); });
+  if (vfio_) config->leave_message_control();
   if (line() != nullptr) config->leave_intx_disable();
   config->set_master_watch([this](bool on) {
     if (on) has_been_live_.store(true);
@@ -173,42 +172,31 @@ std::unique_ptr<ConfigFile> RealFunction::take_config() {
   return std::move(config_);
 }
 
-bool RealFunction::switch_messages(ConfigFile& config, MessageKind kind, bool on, u32 vectors) {
-  if (kind == MessageKind::kMsix && !spec_.msix) return false;
-  if (vfio_) return switch_kernels(kind, on, vectors);
-  if (!on) return true;
-  if (kind == MessageKind::kMsi) {
+bool RealFunction::set_up_messages(ConfigFile& config, pci::MessageKind kind) const {
+  if (kind == pci::MessageKind::kMsi) {
     messages_->point_msi(config);
-  } else {
-    messages_->point_msix(bars_);
-  }
-  return true;
-}
-
-bool RealFunction::switch_kernels(MessageKind kind, bool on, u32 vectors) {
-  if (!on) {
-    vfio_->disable(kind);
     return true;
   }
-  const bool msix = kind == MessageKind::kMsix;
-  const u32 wanted = msix ? spec_.msix->vectors : vectors;
-  const Result<u32> given = vfio_->enable(kind, wanted, message_sink_.sent);
-  const char* name = msix ? "MSI-X" : "MSI";
-  if (!given)
-    message_sink_.note(
-        fmt::format("the kernel cannot switch {} on ({}): no interrupts", name, errno_name(given.error())));
-  else if (*given < wanted)
-    message_sink_.note(
-        fmt::format("the kernel has {} of {} vectors of {} left: the others are silent", *given, wanted, name));
-  return given.has_value();
+  if (!spec_.msix) return false;
+  messages_->point_msix(bars_);
+  return true;
 }
 
 void RealFunction::set_message_sink(MessageSink sink) { message_sink_ = std::move(sink); }
 
-void RealFunction::stop_messages() {
-  if (!vfio_) return;
-  vfio_->disable(MessageKind::kMsi);
-  vfio_->disable(MessageKind::kMsix);
+// Vectors of MSI-X may be added later, which these kernels cannot do: all of them at once.
+Result<u32> RealFunction::messages_begin(pci::MessageKind kind, u32 needed) const {
+  if (!vfio_) return needed;
+  const u32 wanted = kind == pci::MessageKind::kMsix ? spec_.msix->vectors : needed;
+  const u32 given = IOMMUFD_TRY(vfio_->enable(kind, needed, wanted, message_sink_.sent));
+  if (given >= needed && given < wanted)
+    message_sink_.note(
+        fmt::format("the kernel has {} of {} vectors of MSI-X left: the others are silent", given, wanted));
+  return given;
+}
+
+void RealFunction::messages_end(pci::MessageKind kind) const {
+  if (vfio_) vfio_->disable(kind);
 }
 
 std::string RealFunction::account() const {

@@ -38,8 +38,9 @@ class RealFunction {
     std::function<void(std::string_view)> note = [](std::string_view) {};
   };
   void set_message_sink(MessageSink sink);
-  // When it returns, the kernel delivers no more.
-  void stop_messages();
+  // As those of DeviceModel: the kernel's vectors.
+  Result<u32> messages_begin(pci::MessageKind kind, u32 needed) const;
+  void messages_end(pci::MessageKind kind) const;
   // Null: nobody serves the line, and its status is to be looked at.
   [[nodiscard]] Line* line() const { return vfio_ && vfio_->has_line() ? vfio_.get() : uio_.get(); }
   // Once: the config space, which enables messages only towards messages() or through the kernel.
@@ -64,8 +65,7 @@ class RealFunction {
         placement_(std::move(placement)),
         guardian_(guardian) {}
 
-  bool switch_messages(ConfigFile& config, MessageKind kind, bool on, u32 vectors);
-  bool switch_kernels(MessageKind kind, bool on, u32 vectors);
+  bool set_up_messages(ConfigFile& config, pci::MessageKind kind) const;
 
   const std::string directory_;
   const pci::FunctionSpec spec_;

@@ -17,7 +17,7 @@ RealModel::RealModel(std::shared_ptr<RealFunction> function, pci::ModelPorts por
 RealModel::~RealModel() {
   poller_.remove(*this);
   interrupts_set(pci::InterruptUse::kNone);
-  function_->stop_messages();
+  for (const pci::MessageKind kind : {pci::MessageKind::kMsi, pci::MessageKind::kMsix}) function_->messages_end(kind);
 }
 
 void RealModel::reset() {

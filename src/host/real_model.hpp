@@ -30,6 +30,10 @@ class RealModel final : public pci::DeviceModel {
   void detach_memory(u32 bar) override;
   [[nodiscard]] int bar_file(u32 bar) const override { return function_->bars().file(bar); }
   void interrupts_set(pci::InterruptUse use) override;
+  Result<u32> messages_begin(pci::MessageKind kind, u32 needed) override {
+    return function_->messages_begin(kind, needed);
+  }
+  void messages_end(pci::MessageKind kind) override { function_->messages_end(kind); }
   pci::PollOutcome poll() override;
 
  private:

@@ -19,8 +19,8 @@ namespace {
 
 static_assert(VFIO_PCI_INTX_IRQ_INDEX == 0);
 
-constexpr u32 index_of(MessageKind kind) {
-  return kind == MessageKind::kMsi ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX;
+constexpr u32 index_of(pci::MessageKind kind) {
+  return kind == pci::MessageKind::kMsi ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX;
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ u32 VfioGroup::count_of(u32 index) const {
   return ::ioctl(device_.get(), VFIO_DEVICE_GET_IRQ_INFO, &info) == 0 ? info.count : 0;
 }
 
-u32 VfioGroup::vectors(MessageKind kind) const { return count_of(index_of(kind)); }
+u32 VfioGroup::vectors(pci::MessageKind kind) const { return count_of(index_of(kind)); }
 
 Result<void> VfioGroup::command(u32 index, u32 flags, u32 count) const {
   vfio_irq_set set{};
@@ -87,8 +87,8 @@ Result<u32> VfioGroup::set_eventfds(u32 index, const std::vector<Fd>& events) co
   return static_cast<u32>(IOMMUFD_TRY(sys::check(::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, buffer.data()))));
 }
 
-Result<u32> VfioGroup::enable(MessageKind kind, u32 wanted, std::function<void(u32)> sent) {
-  IOMMUFD_ASSERT(wanted != 0);
+Result<u32> VfioGroup::enable(pci::MessageKind kind, u32 needed, u32 wanted, std::function<void(u32)> sent) {
+  IOMMUFD_ASSERT(needed != 0 && wanted >= needed);
   const MutexLock lock(mu_);
   drop_locked();
   std::vector<Fd> events;
@@ -97,6 +97,7 @@ Result<u32> VfioGroup::enable(MessageKind kind, u32 wanted, std::function<void(u
   // A kernel with fewer vectors says how many, and enables nothing.
   while (const u32 left = IOMMUFD_TRY(set_eventfds(index_of(kind), events))) {
     if (left >= events.size()) return Err(Errno::kNoSpc);
+    if (left < needed) return left;
     events.resize(left);
   }
   enabled_ = kind;
@@ -111,7 +112,7 @@ Result<u32> VfioGroup::enable(MessageKind kind, u32 wanted, std::function<void(u
   return static_cast<u32>(watches_.size());
 }
 
-void VfioGroup::disable(MessageKind kind) {
+void VfioGroup::disable(pci::MessageKind kind) {
   const MutexLock lock(mu_);
   if (enabled_ == kind) drop_locked();
 }

@@ -16,9 +16,9 @@
 #include "base/fd.hpp"
 #include "base/sync.hpp"
 #include "host/line.hpp"
-#include "host/message_kind.hpp"
 #include "host/sysfs.hpp"
 #include "pci/bdf.hpp"
+#include "pci/interrupts.hpp"
 
 namespace iommufd::host {
 
@@ -30,12 +30,13 @@ class VfioGroup final : public Line {
   ~VfioGroup() override;
 
   // How many the function has, as the kernel says. 0: none.
-  [[nodiscard]] u32 vectors(MessageKind kind) const;
-  // From now on `sent` is called with a vector, on a thread of ours, when its message comes. How many vectors the kernel gives: `wanted`,
-  // or as many as it has left. Errors: the kernel's.
-  Result<u32> enable(MessageKind kind, u32 wanted, std::function<void(u32)> sent) IOMMUFD_EXCLUDES(mu_);
+  [[nodiscard]] u32 vectors(pci::MessageKind kind) const;
+  // From now on `sent` is called with a vector, on a thread of ours, when its message comes. How many vectors the kernel has left, `wanted`
+  // at most; with fewer than `needed` nothing is enabled. Errors: the kernel's.
+  Result<u32> enable(pci::MessageKind kind, u32 needed, u32 wanted, std::function<void(u32)> sent)
+      IOMMUFD_EXCLUDES(mu_);
   // When it returns, `sent` is not running, and will not be called. Nothing when they are not enabled.
-  void disable(MessageKind kind) IOMMUFD_EXCLUDES(mu_);
+  void disable(pci::MessageKind kind) IOMMUFD_EXCLUDES(mu_);
 
   [[nodiscard]] bool has_line() const { return count_of(kLineIndex) != 0; }
   Result<void> start(std::function<void()> fired) override;
@@ -57,7 +58,7 @@ class VfioGroup final : public Line {
   const Fd container_, group_, device_;
   std::optional<EventWatcher::WatchId> line_;
   Mutex mu_{LockRank::kModel};
-  std::optional<MessageKind> enabled_ IOMMUFD_GUARDED_BY(mu_);
+  std::optional<pci::MessageKind> enabled_ IOMMUFD_GUARDED_BY(mu_);
   std::vector<EventWatcher::WatchId> watches_ IOMMUFD_GUARDED_BY(mu_);
   EventWatcher watcher_;
 };

@@ -33,7 +33,8 @@ Result<s64> VfioDeviceFile::ioctl(Call& call, u32 cmd, u64 arg) {
     case abi::VfioCommand::kGetInfo: return zero(get_info(call, at));
     case abi::VfioCommand::kGetRegionInfo: return zero(get_region_info(call, at));
     case abi::VfioCommand::kGetIrqInfo: return zero(get_irq_info(call, at));
-    case abi::VfioCommand::kSetIrqs: return zero(set_irqs(call, device, at));
+    case abi::VfioCommand::kSetIrqs: return s64 { IOMMUFD_TRY(set_irqs(call, device, at))
+      };
     case abi::VfioCommand::kReset: return zero(device.reset());
     case abi::VfioCommand::kGetPciHotResetInfo: return zero(get_hot_reset_info(call, device, at));
     case abi::VfioCommand::kPciHotReset: return zero(hot_reset(call, device, at));

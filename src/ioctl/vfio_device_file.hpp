@@ -42,7 +42,8 @@ class VfioDeviceFile final : public File {
   Result<void> get_info(Call& call, UserVa arg);
   Result<void> get_region_info(Call& call, UserVa arg);
   Result<void> get_irq_info(Call& call, UserVa arg);
-  Result<void> set_irqs(Call& call, Busy& device, UserVa arg);
+  // As Interrupts::set().
+  Result<u32> set_irqs(Call& call, Busy& device, UserVa arg);
   Result<void> set_ioeventfd(Call& call, Busy& device, UserVa arg);
   Result<void> get_hot_reset_info(Call& call, Busy& device, UserVa arg);
   Result<void> hot_reset(Call& call, Busy& device, UserVa arg);

@@ -45,7 +45,7 @@ Result<std::vector<T>> read_data(Call& call, UserVa arg, u32 count) {
 
 }  // namespace
 
-Result<void> VfioDeviceFile::set_irqs(Call& call, Busy& device, UserVa arg) {
+Result<u32> VfioDeviceFile::set_irqs(Call& call, Busy& device, UserVa arg) {
   ArgumentBytes bytes(call, arg, sizeof(VfioIrqSet));
   const VfioIrqSet cmd = IOMMUFD_TRY(copy_in_minimum<VfioIrqSet>(bytes, "vfio-device 13"));
   if (cmd.index >= vfio::kIrqIndexes) return bad("index", cmd.index, "must be below 5");

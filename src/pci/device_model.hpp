@@ -53,6 +53,11 @@ class DeviceModel {
   // The driver has set up interrupts, or taken them down (SET_IRQS); not an access of the device, but a model that is polled may need
   // to know that the client has come so far.
   virtual void interrupts_set(InterruptUse /*use*/) {}
+  // Messages are about to be enabled, for vectors [0, needed): how many there are. With fewer than `needed` they stay disabled. Errors:
+  // those of whoever gives vectors out.
+  virtual Result<u32> messages_begin(MessageKind /*kind*/, u32 needed) { return needed; }
+  // They are about to be disabled.
+  virtual void messages_end(MessageKind /*kind*/) {}
 
   // Looks at mapped registers and at what is due. Called by the shared poller, and before each request on the device.
   virtual PollOutcome poll() = 0;

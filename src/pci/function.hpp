@@ -77,6 +77,9 @@ class Function final : private InterruptPort {
 
   // After SET_IRQS. No lock is held.
   void interrupts_set(InterruptUse use) { model_->interrupts_set(use); }
+  // Before enable_msi() and disable_msi(), or those of MSI-X (DeviceModel). No lock of the function is held.
+  Result<u32> messages_begin(MessageKind kind, u32 needed) { return model_->messages_begin(kind, needed); }
+  void messages_end(MessageKind kind) { model_->messages_end(kind); }
 
   // How often it has been reset, on whose wish soever.
   [[nodiscard]] u64 resets() const { return resets_.load(std::memory_order_acquire); }

@@ -9,7 +9,8 @@ namespace iommufd::pci {
 
 enum class Level : u8 { kLow, kHigh };                     // of the INTx line, kHigh: asserted
 enum class InterruptUse : u8 { kNone, kIntx, kMessages };  // what the driver has set up
-enum class Intx : u8 { kEnabled, kDisabled };              // by the INTx Disable bit of the command register
+enum class MessageKind : u8 { kMsi, kMsix };
+enum class Intx : u8 { kEnabled, kDisabled };  // by the INTx Disable bit of the command register
 
 // What a model sees. Thread-safe; may be called with the model's lock held (rank kModel).
 class InterruptPort {

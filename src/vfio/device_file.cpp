@@ -281,7 +281,7 @@ Result<void> DeviceFile::Busy::write(const Window& window, std::span<const std::
   return file_->function().bar_write(window.region, window.offset, in);
 }
 
-Result<void> DeviceFile::Busy::set_irqs(IrqRequest request) {
+Result<u32> DeviceFile::Busy::set_irqs(IrqRequest request) {
   return file_->device_->interrupts().set(std::move(request));
 }
 

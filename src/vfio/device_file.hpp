@@ -85,7 +85,7 @@ class DeviceFile {
     Result<void> read(const Window& window, std::span<std::byte> out);
     Result<void> write(const Window& window, std::span<const std::byte> in);
 
-    Result<void> set_irqs(IrqRequest request);
+    Result<u32> set_irqs(IrqRequest request);
     Result<void> set_ioeventfd(IoeventfdRequest request);
     // A part of a BAR as memory that other devices reach. Errors: DmaBufs::create().
     Result<Ref<BarBuffer>> export_bar(u32 bar, std::span<const BarRange> ranges);

@@ -13,9 +13,18 @@ Err bad(const char* field, u64 value, const char* rule) {
   return reject(Errno::kInval, {field, value, rule, "vfio-device 13"});
 }
 
+Result<u32> zero(Result<void> done) {
+  if (!done) return Err(done.error());
+  return 0;
+}
+
 u64 raw(IrqIndex index) { return std::to_underlying(index); }
 
 }  // namespace
+
+pci::MessageKind Interrupts::kind_of(Mode mode) {
+  return mode == Mode::kMsix ? pci::MessageKind::kMsix : pci::MessageKind::kMsi;
+}
 
 Interrupts::Interrupts(pci::Function& function, EventWatcher& watcher, std::atomic<u64>* changes)
     : function_(function), watcher_(watcher), changes_(changes) {}
@@ -35,22 +44,23 @@ IrqInfo Interrupts::info(IrqIndex index) const {
   return {};
 }
 
-Result<void> Interrupts::set(IrqRequest request) {
+Result<u32> Interrupts::set(IrqRequest request) {
+  u32 fewer = 0;
   {
     const MutexLock gate(gate_);
-    IOMMUFD_TRY(change(request));
+    fewer = IOMMUFD_TRY(change(request));
   }
   function_.interrupts_set(use());
-  return {};
+  return fewer;
 }
 
-Result<void> Interrupts::change(IrqRequest& request) {
+Result<u32> Interrupts::change(IrqRequest& request) {
   const bool trigger = request.action == IrqAction::kTrigger;
   switch (request.index) {
     case IrqIndex::kIntx:
-      if (trigger) return trigger_intx(request);
-      if (request.action == IrqAction::kMask) return mask_intx(request);
-      if (request.action == IrqAction::kUnmask) return unmask_intx(request);
+      if (trigger) return zero(trigger_intx(request));
+      if (request.action == IrqAction::kMask) return zero(mask_intx(request));
+      if (request.action == IrqAction::kUnmask) return zero(unmask_intx(request));
       break;
     case IrqIndex::kMsi:
       if (trigger) return trigger_messages(Mode::kMsi, request);
@@ -60,7 +70,7 @@ Result<void> Interrupts::change(IrqRequest& request) {
       break;
     case IrqIndex::kErr:
     case IrqIndex::kReq:
-      if (trigger) return trigger_single(request);
+      if (trigger) return zero(trigger_single(request));
       break;
   }
   return reject(Errno::kNoTty, {"index", raw(request.index), "has no handler for this action", "vfio-device 13"});
@@ -175,21 +185,21 @@ Result<void> Interrupts::trigger_intx(IrqRequest& request) {
   return {};
 }
 
-Result<void> Interrupts::trigger_messages(Mode kind, IrqRequest& request) {
+Result<u32> Interrupts::trigger_messages(Mode kind, IrqRequest& request) {
   const Mode now = mode();
   if (now == kind && request.count == 0 && request.data == IrqData::kNone) {
     disable_messages();
-    return {};
+    return 0;
   }
   if (now != kind && now != Mode::kNone)
     return bad("index", raw(request.index), "another kind of interrupt is enabled");
 
   if (request.data == IrqData::kEventfd) {
-    if (now == kind) return set_block(request);
-    IOMMUFD_TRY(enable_messages(kind, request.start + request.count));
+    if (now == kind) return zero(set_block(request));
+    if (const u32 fewer = IOMMUFD_TRY(enable_messages(kind, request.start + request.count)); fewer != 0) return fewer;
     const Result<void> set = set_block(request);
     if (!set) disable_messages();
-    return set;
+    return zero(set);
   }
   if (now != kind) return bad("index", raw(request.index), "is not enabled");
   const MutexLock lock(mu_);
@@ -198,7 +208,7 @@ Result<void> Interrupts::trigger_messages(Mode kind, IrqRequest& request) {
     if (vector >= vectors_.size() || !vectors_[vector]) continue;
     if (request.data == IrqData::kNone || request.bools[i] != 0) vectors_[vector]->signal();
   }
-  return {};
+  return 0;
 }
 
 // ERR and REQ have one eventfd that is armed or not, and no more state.
@@ -231,8 +241,9 @@ Result<void> Interrupts::trigger_single(IrqRequest& request) {
 }
 
 // The host's allocator is asked for `vectors`; it refuses an empty range with ERANGE.
-Result<void> Interrupts::enable_messages(Mode kind, u32 vectors) {
+Result<u32> Interrupts::enable_messages(Mode kind, u32 vectors) {
   if (vectors == 0) return reject(Errno::kRange, {"count", 0, "no vector to allocate", "vfio-device 13"});
+  if (const u32 given = IOMMUFD_TRY(function_.messages_begin(kind_of(kind), vectors)); given < vectors) return given;
   {
     const MutexLock lock(mu_);
     vectors_.clear();
@@ -246,7 +257,7 @@ Result<void> Interrupts::enable_messages(Mode kind, u32 vectors) {
   } else {
     function_.enable_msi(std::bit_width(vectors - 1));
   }
-  return {};
+  return 0;
 }
 
 Result<void> Interrupts::set_block(IrqRequest& request) {
@@ -285,7 +296,9 @@ void Interrupts::drop_vector(u32 vector) {
 }
 
 void Interrupts::disable_messages() {
-  if (mode() == Mode::kMsix) {
+  const Mode kind = mode();
+  function_.messages_end(kind_of(kind));
+  if (kind == Mode::kMsix) {
     function_.disable_msix();
   } else {
     function_.disable_msi();

@@ -45,8 +45,9 @@ class Interrupts final : public pci::InterruptSink {
   // A driver takes the function.
   void start_anew() { had_messages_.store(false, std::memory_order_relaxed); }
 
-  // SET_IRQS. Errors: kNoTty (no such action), kInval, kBusy, kNoDev, kRange, and those of the eventfds.
-  Result<void> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
+  // SET_IRQS. 0; or how many vectors there are, when more were asked for: then none is enabled. Errors: kNoTty (no such action), kInval, kBusy,
+  // kNoDev, kRange, those of the eventfds and of whoever gives vectors out.
+  Result<u32> set(IrqRequest request) IOMMUFD_EXCLUDES(gate_, mu_);
   // The host wants the device back: signals REQ. False: no eventfd is armed.
   bool request_release() IOMMUFD_EXCLUDES(mu_);
   // The device closes: everything off, all eventfds dropped.
@@ -59,16 +60,19 @@ class Interrupts final : public pci::InterruptSink {
  private:
   enum class Mode : u8 { kNone, kIntx, kMsi, kMsix };
   using Trigger = std::optional<Eventfd>;
+  // Of kMsi and kMsix.
+  static pci::MessageKind kind_of(Mode mode);
 
-  Result<void> change(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<u32> change(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> mask_intx(const IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> unmask_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> watch_unmask(IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
   Result<void> trigger_intx(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   // MSI and MSI-X; `kind` is the one that is asked for.
-  Result<void> trigger_messages(Mode kind, IrqRequest& request) IOMMUFD_REQUIRES(gate_);
+  Result<u32> trigger_messages(Mode kind, IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> trigger_single(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
-  Result<void> enable_messages(Mode kind, u32 vectors) IOMMUFD_REQUIRES(gate_);
+  // As set().
+  Result<u32> enable_messages(Mode kind, u32 vectors) IOMMUFD_REQUIRES(gate_);
   Result<void> set_block(IrqRequest& request) IOMMUFD_REQUIRES(gate_);
   Result<void> set_vector(u32 vector, IrqEventfd& element) IOMMUFD_REQUIRES(gate_);
   void drop_vector(u32 vector) IOMMUFD_REQUIRES(gate_);

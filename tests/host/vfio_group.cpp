@@ -72,8 +72,8 @@ TEST_F(HostVfioGroup, is_one_users) {
 }
 
 TEST_F(HostVfioGroup, knows_what_the_function_has) {
-  EXPECT_EQ(group_->vectors(MessageKind::kMsi), 1U);
-  EXPECT_EQ(group_->vectors(MessageKind::kMsix), 0U);
+  EXPECT_EQ(group_->vectors(pci::MessageKind::kMsi), 1U);
+  EXPECT_EQ(group_->vectors(pci::MessageKind::kMsix), 0U);
   EXPECT_TRUE(group_->has_line());
 }
 
@@ -111,7 +111,7 @@ TEST_F(HostVfioGroup, messages_come_with_their_vector_until_they_are_disabled) {
     last = vector;
     ++sent;
   };
-  ASSERT_EQ(group_->enable(MessageKind::kMsi, 1, count).value_or(0), 1U);
+  ASSERT_EQ(group_->enable(pci::MessageKind::kMsi, 1, 1, count).value_or(0), 1U);
   for (int i = 1; i <= 3; ++i) {
     raise();
     EXPECT_TRUE(soon([&] { return sent == i; }));
@@ -119,24 +119,24 @@ TEST_F(HostVfioGroup, messages_come_with_their_vector_until_they_are_disabled) {
   }
   EXPECT_EQ(last, 0U);
   EXPECT_FALSE(group_->start([] {})) << "the kernel has one kind of interrupt at a time";
-  group_->disable(MessageKind::kMsix);  // another: nothing
+  group_->disable(pci::MessageKind::kMsix);  // another: nothing
   raise();
   EXPECT_TRUE(soon([&] { return sent == 4; }));
   acknowledge();
-  group_->disable(MessageKind::kMsi);
+  group_->disable(pci::MessageKind::kMsi);
   raise();
   std::this_thread::sleep_for(20ms);
   EXPECT_EQ(sent, 4);
   acknowledge();
-  EXPECT_EQ(group_->enable(MessageKind::kMsi, 1, count).value_or(0), 1U);
+  EXPECT_EQ(group_->enable(pci::MessageKind::kMsi, 1, 1, count).value_or(0), 1U);
   raise();
   EXPECT_TRUE(soon([&] { return sent == 5; }));
   acknowledge();
 }
 
 TEST_F(HostVfioGroup, what_the_kernel_refuses_is_its_errno) {
-  EXPECT_EQ(group_->enable(MessageKind::kMsix, 1, [](u32) {}).error(), Errno::kInval);
-  EXPECT_EQ(group_->enable(MessageKind::kMsi, 1, [](u32) {}).value_or(0), 1U);
+  EXPECT_EQ(group_->enable(pci::MessageKind::kMsix, 1, 1, [](u32) {}).error(), Errno::kInval);
+  EXPECT_EQ(group_->enable(pci::MessageKind::kMsi, 1, 1, [](u32) {}).value_or(0), 1U);
 }
 
 }  // namespace

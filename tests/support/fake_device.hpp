@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -114,6 +115,8 @@ class FakeModel final : public pci::DeviceModel {
   std::atomic<int> accesses{0};  // writes that are complete
   std::atomic<int> resets{0}, polls{0}, interrupt_changes{0};
   pci::InterruptUse interrupt_use = pci::InterruptUse::kNone;
+  u32 vectors = ~u32{0};                       // that there are for messages
+  std::optional<pci::MessageKind> messages{};  // given out
   std::span<std::byte> mapped;
   std::function<void()> during_read = [] {};
 
@@ -130,6 +133,13 @@ class FakeModel final : public pci::DeviceModel {
     ++accesses;
   }
   void reset() override { ++resets; }
+  Result<u32> messages_begin(pci::MessageKind kind, u32 needed) override {
+    if (needed <= vectors) messages = kind;
+    return std::min(needed, vectors);
+  }
+  void messages_end(pci::MessageKind kind) override {
+    if (messages == kind) messages.reset();
+  }
   void interrupts_set(pci::InterruptUse use) override {
     interrupt_use = use;
     ++interrupt_changes;

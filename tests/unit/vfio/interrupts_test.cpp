@@ -22,7 +22,7 @@ class InterruptsTest : public testing::Test {
 
   // 0 or the errno.
   int set(IrqRequest request) {
-    const Result<void> r = interrupts.set(std::move(request));
+    const Result<u32> r = interrupts.set(std::move(request));
     return r ? 0 : static_cast<int>(r.error());
   }
   static IrqRequest none(IrqIndex index, IrqAction action, u32 start, u32 count) {
@@ -71,6 +71,23 @@ TEST_F(InterruptsTest, the_model_hears_of_what_was_set_before_the_call_returns) 
   EXPECT_EQ(sample.model->interrupt_use, pci::InterruptUse::kNone);
   EXPECT_EQ(enable_intx(), 0);
   EXPECT_EQ(sample.model->interrupt_use, pci::InterruptUse::kIntx);
+}
+
+// As the kernel's allocator does: how many there are, and nothing is enabled (vfio-device 13).
+TEST_F(InterruptsTest, fewer_vectors_than_asked_for_are_said) {
+  sample.model->vectors = 1;
+  const auto two = [&] { return events(IrqIndex::kMsi, IrqAction::kTrigger, 0, event.element(), second.element()); };
+  EXPECT_EQ(interrupts.set(two()).value_or(99), 1u);
+  EXPECT_FALSE(sample.model->ports.interrupts.message_signalled());
+  EXPECT_EQ(interrupts.messages().vectors, 0u);
+  EXPECT_EQ(enable_intx(), 0);  // nothing else is
+  EXPECT_EQ(disable(IrqIndex::kIntx), 0);
+  EXPECT_EQ(set(events(IrqIndex::kMsi, IrqAction::kTrigger, 0, event.element())), 0);
+  EXPECT_EQ(sample.model->messages, pci::MessageKind::kMsi);
+  EXPECT_EQ(disable(IrqIndex::kMsi), 0);
+  EXPECT_FALSE(sample.model->messages);
+  sample.model->vectors = 2;
+  EXPECT_EQ(interrupts.set(two()).value_or(99), 0u);
 }
 
 TEST_F(InterruptsTest, info_of_each_index) {

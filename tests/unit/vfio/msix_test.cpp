@@ -27,7 +27,7 @@ class MsixTest : public testing::Test {
   }
   void TearDown() override { interrupts.teardown(); }
   int set(IrqRequest request) {
-    const Result<void> r = interrupts.set(std::move(request));
+    const Result<u32> r = interrupts.set(std::move(request));
     return r ? 0 : static_cast<int>(r.error());
   }
   int none(IrqIndex index, u32 start, u32 count) {
