@@ -43,10 +43,12 @@ int die_by(int signal) {
   return 128 + signal;
 }
 
+enum class ServerEnd : u8 { kUnawaited, kAwaited };
+
 class Front {
  public:
-  Front(Fd server, Fd signals, pid_t server_pid)
-      : server_(std::move(server)), signals_(std::move(signals)), server_pid_(server_pid) {}
+  Front(Fd server, Fd signals, pid_t server_pid, ServerEnd end)
+      : server_(std::move(server)), signals_(std::move(signals)), server_pid_(server_pid), server_end_(end) {}
 
   int run() {
     for (;;) {
@@ -84,13 +86,14 @@ class Front {
     }
   }
 
-  // The server outlives us when PROGRAM left processes behind. A build with sanitizers waits a while for it and makes what
-  // they found in it our failure.
+  // The server outlives us when PROGRAM left processes behind. Where its end matters to others we wait a while for it: it gives real
+  // functions back, and a build with sanitizers makes what they found in it our failure.
   int await_server(int code) const {
-    if (!kSanitized) return code;
+    if (!kSanitized && server_end_ == ServerEnd::kUnawaited) return code;
     for (int i = 0; i < 2000; ++i) {
       int status = 0;
-      if (::waitpid(server_pid_, &status, WNOHANG) == server_pid_) return status == 0 ? code : kExitRunFailed;
+      if (::waitpid(server_pid_, &status, WNOHANG) == server_pid_)
+        return kSanitized && status != 0 ? kExitRunFailed : code;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return code;
@@ -107,6 +110,7 @@ class Front {
   const Fd server_;
   const Fd signals_;
   const pid_t server_pid_;
+  const ServerEnd server_end_;
   std::string leftover_;
 };
 
@@ -132,7 +136,8 @@ int run(const Options& options, const MakeService& make_service) {
     ::_exit(code);
   }
   sockets->second.reset();
-  const int code = Front(std::move(sockets->first), Fd(*signals), *server).run();
+  const ServerEnd end = options.pin == PinPolicy::kFrames ? ServerEnd::kAwaited : ServerEnd::kUnawaited;
+  const int code = Front(std::move(sockets->first), Fd(*signals), *server, end).run();
   if (!kSanitized) ::_exit(code);  // there is nothing to destroy that the end of the process does not
   return code;
 }
