@@ -126,6 +126,7 @@ Parsed<const models::Kind*> find_model(std::string_view name) {
 
 std::vector<std::string_view> device_keys(const models::Kind& model) {
   std::vector<std::string_view> names;
+  names.reserve(kCommon.size() + model.keys.size());
   for (const models::Key& key : kCommon) names.emplace_back(key.name);
   for (const models::Key& key : model.keys) names.emplace_back(key.name);
   return names;

@@ -36,7 +36,7 @@ Finding privilege() {
 Finding frames() {
   Finding f{.what = "physical addresses (pagemap)", .need = Need::kUseful};
   const Result<mem::RealFrames> pagemap = mem::RealFrames::open(::getpid());
-  u64 here = 1;
+  const u64 here = 1;
   PhysAddr at;
   const u64 address = std::bit_cast<u64>(&here);
   const Result<void> read =

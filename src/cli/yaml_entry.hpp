@@ -50,8 +50,8 @@ class YamlEntry {
 
  private:
   friend class YamlMap;
-  YamlEntry(YAML::Node node, YAML::Mark mark, std::string path, std::shared_ptr<const std::string> file)
-      : node_(std::move(node)), mark_(mark), path_(std::move(path)), file_(std::move(file)) {}
+  YamlEntry(const YAML::Node& node, YAML::Mark mark, std::string path, std::shared_ptr<const std::string> file)
+      : node_(node), mark_(mark), path_(std::move(path)), file_(std::move(file)) {}
   [[nodiscard]] std::unexpected<std::string> wrong_type(std::string_view what) const;
 
   YAML::Node node_;

@@ -89,6 +89,7 @@ void Recorder::remember(core::Context& context, std::optional<ObjectId> ending) 
   try {
     snapshot = context.snapshot(soon());
   } catch (const std::bad_alloc&) {
+    snapshot = Err(Errno::kNoMem);
   }
   if (!snapshot) complain(snapshot.error());
   const MutexLock lock(mu_);

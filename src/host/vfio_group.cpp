@@ -87,11 +87,12 @@ Result<u32> VfioGroup::set_eventfds(u32 index, const std::vector<Fd>& events) co
   return static_cast<u32>(IOMMUFD_TRY(sys::check(::ioctl(device_.get(), VFIO_DEVICE_SET_IRQS, buffer.data()))));
 }
 
-Result<u32> VfioGroup::enable(pci::MessageKind kind, u32 needed, u32 wanted, std::function<void(u32)> sent) {
+Result<u32> VfioGroup::enable(pci::MessageKind kind, u32 needed, u32 wanted, const std::function<void(u32)>& sent) {
   IOMMUFD_ASSERT(needed != 0 && wanted >= needed);
   const MutexLock lock(mu_);
   drop_locked();
   std::vector<Fd> events;
+  events.reserve(wanted);
   for (u32 i = 0; i < wanted; ++i)
     events.emplace_back(IOMMUFD_TRY(sys::check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))));
   // A kernel with fewer vectors says how many, and enables nothing.

@@ -33,7 +33,7 @@ class VfioGroup final : public Line {
   [[nodiscard]] u32 vectors(pci::MessageKind kind) const;
   // From now on `sent` is called with a vector, on a thread of ours, when its message comes. How many vectors the kernel has left, `wanted`
   // at most; with fewer than `needed` nothing is enabled. Errors: the kernel's.
-  Result<u32> enable(pci::MessageKind kind, u32 needed, u32 wanted, std::function<void(u32)> sent)
+  Result<u32> enable(pci::MessageKind kind, u32 needed, u32 wanted, const std::function<void(u32)>& sent)
       IOMMUFD_EXCLUDES(mu_);
   // When it returns, `sent` is not running, and will not be called. Nothing when they are not enabled.
   void disable(pci::MessageKind kind) IOMMUFD_EXCLUDES(mu_);

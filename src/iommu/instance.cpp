@@ -131,6 +131,7 @@ HwInfo Instance::hw_info() const {
 
 std::vector<IovaRange> Instance::reserved_regions() const {
   std::vector<IovaRange> ranges;
+  ranges.reserve(reserved_.size());
   for (const ReservedRegion& region : reserved_) ranges.push_back(region.range);
   return ranges;
 }

@@ -124,8 +124,8 @@ std::expected<std::unique_ptr<Machine>, std::string> Machine::create(const Machi
   for (const std::optional<u32>& id : groups.bridges)
     if (id) machine->registry_.reserve_group(*id);
   for (std::size_t i = 0; i < spec.devices.size(); ++i)
-    machine->add(spec.devices[i], std::move((*planned)[i].blueprint), std::move((*planned)[i].config),
-                 placed->devices[i], groups.devices[i]);
+    machine->add(spec.devices[i], (*planned)[i].blueprint, std::move((*planned)[i].config), placed->devices[i],
+                 groups.devices[i]);
   machine->drivers_.load_vfio_pci();
   if (spec.seed_dma_fault)
     for (const auto& device : machine->devices_) device->port->corrupt_write(*spec.seed_dma_fault);
@@ -155,7 +155,7 @@ iommu::Instance* Machine::find_iommu(std::string_view name) const {
   return iommus_[static_cast<std::size_t>(at - iommu_names_.begin())].get();
 }
 
-void Machine::add(const DeviceSpec& spec, models::Blueprint blueprint, std::unique_ptr<pci::HardwareConfig> real,
+void Machine::add(const DeviceSpec& spec, const models::Blueprint& blueprint, std::unique_ptr<pci::HardwareConfig> real,
                   const pci::Placement& placement, std::optional<u32> group) {
   auto device = std::make_unique<MachineDevice>();
   device->spec = spec;

@@ -91,7 +91,7 @@ class Machine {
  private:
   Machine(const MachineSpec& spec, Log log);
   void add(const IommuSpec& spec);
-  void add(const DeviceSpec& spec, models::Blueprint blueprint, std::unique_ptr<pci::HardwareConfig> real,
+  void add(const DeviceSpec& spec, const models::Blueprint& blueprint, std::unique_ptr<pci::HardwareConfig> real,
            const pci::Placement& placement, std::optional<u32> group);
   // By the name of the description.
   [[nodiscard]] iommu::Instance* find_iommu(std::string_view name) const;

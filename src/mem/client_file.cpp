@@ -86,8 +86,9 @@ Fd open_again(Fd fd) {
 }  // namespace
 
 std::shared_ptr<ClientFile> ClientFile::find(dev_t device, ino_t inode) {
-  std::shared_ptr<ClientFile> file = Register::instance().find({device, inode});
-  return file && file->access_ == Access::kReadWrite ? file : nullptr;
+  auto file = Register::instance().find({device, inode});
+  if (file && file->access_ != Access::kReadWrite) file.reset();
+  return file;
 }
 
 std::shared_ptr<ClientFile> ClientFile::of(Fd fd) {

@@ -76,8 +76,10 @@ iommufd_guarded_copy_end:
 
 extern "C" {
 std::size_t iommufd_guarded_copy(std::byte* to, const std::byte* from, std::size_t size);
+// NOLINTBEGIN(readability-identifier-naming): labels of the code above
 extern const char iommufd_guarded_copy_exact;
 extern const char iommufd_guarded_copy_end;
+// NOLINTEND(readability-identifier-naming)
 }
 #endif
 

@@ -176,6 +176,7 @@ Ref<ClientProcess> ProcessTable::find_process(pid_t tgid) {
 std::vector<Ref<ClientProcess>> ProcessTable::processes() {
   std::vector<Ref<ClientProcess>> all;
   const MutexLock lock(mu_);
+  all.reserve(processes_.size());
   for (const auto& [tgid, process] : processes_) all.push_back(process);
   return all;
 }

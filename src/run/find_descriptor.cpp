@@ -30,7 +30,7 @@ Result<int> find_descriptor(pid_t tid, dev_t device, ino_t inode) {
   while (const dirent* entry = ::readdir(directory.get())) {
     struct stat st{};
     if (entry->d_name[0] == '.' || ::fstatat(::dirfd(directory.get()), entry->d_name, &st, 0) != 0) continue;
-    if (leads_to(st, device, inode)) return std::atoi(entry->d_name);
+    if (leads_to(st, device, inode)) return static_cast<int>(std::strtol(entry->d_name, nullptr, 10));
   }
   return Err(Errno::kNoEnt);
 }

@@ -92,7 +92,7 @@ struct PathView::Impl {
 
 PathView::PathView(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<PathView>> PathView::create(std::shared_ptr<const PathTree> tree, PathsPolicy policy) {
+Result<std::unique_ptr<PathView>> PathView::create(const std::shared_ptr<const PathTree>& tree, PathsPolicy policy) {
   auto impl = std::make_unique<Impl>(tree, policy);
   refusal().clear();
   const std::vector<MountPoint> points =
@@ -125,7 +125,7 @@ void PathView::remove_leftover(const std::string& directory) { PrivateDirectory:
 void PathView::follow(std::shared_ptr<const PathTree> next) {
   const MutexLock lock(impl_->mu);
   if (impl_->made) {
-    if (Result<void> done = impl_->need_locked(); done) {
+    if (const Result<void> done = impl_->need_locked(); done) {
       impl_->outcome = impl_->mirror.change(*impl_->tree, *next, Umask::kAny);
     }
   }

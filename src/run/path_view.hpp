@@ -43,7 +43,7 @@ class PathView {
   // (kAuto) it is refused; else the mirror is made when a directory is first asked for. To be called by the server before it has
   // threads.
   // Errors: kPerm when kMount was asked for and is refused (mount_refusal() has the reason).
-  static Result<std::unique_ptr<PathView>> create(std::shared_ptr<const PathTree> tree, PathsPolicy policy);
+  static Result<std::unique_ptr<PathView>> create(const std::shared_ptr<const PathTree>& tree, PathsPolicy policy);
   ~PathView();
   PathView(const PathView&) = delete;
   PathView& operator=(const PathView&) = delete;

@@ -32,7 +32,7 @@ constexpr bool kSanitized = false;
 #endif
 
 int die_by(int signal) {
-  rlimit no_core{};
+  const rlimit no_core{};
   (void)::setrlimit(RLIMIT_CORE, &no_core);  // the core is the program's, if there is one
   (void)::signal(signal, SIG_DFL);
   sigset_t one;

@@ -30,11 +30,12 @@ constexpr std::array kHighBytes{X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
 constexpr u64 low_bytes(u8 size) { return size == 8 ? ~u64{0} : (u64{1} << (8 * size)) - 1; }
 
 std::optional<RegisterPart> part_of(x86_reg name) {
-  for (u8 size_lg2 = 0; size_lg2 < kNames.size(); ++size_lg2)
-    for (u8 number = 0; number < kSlots.size(); ++number)
-      if (kNames[size_lg2][number] == name) return RegisterPart{number, static_cast<u8>(1U << size_lg2), 0};
-  for (u8 number = 0; number < kHighBytes.size(); ++number)
-    if (kHighBytes[number] == name) return RegisterPart{number, 1, 8};
+  for (std::size_t size_lg2 = 0; size_lg2 < kNames.size(); ++size_lg2)
+    for (std::size_t number = 0; number < kSlots.size(); ++number)
+      if (kNames[size_lg2][number] == name)
+        return RegisterPart{static_cast<u8>(number), static_cast<u8>(1U << size_lg2), 0};
+  for (std::size_t number = 0; number < kHighBytes.size(); ++number)
+    if (kHighBytes[number] == name) return RegisterPart{static_cast<u8>(number), 1, 8};
   return std::nullopt;
 }
 

@@ -95,7 +95,10 @@ std::string cpu_mask(std::string_view list) {
     u32 first = 0;
     if (!number(first)) return {};
     u32 last = first;
-    if (at != end && *at == '-' && (++at, !number(last) || last < first)) return {};
+    if (at != end && *at == '-') {
+      ++at;
+      if (!number(last) || last < first) return {};
+    }
     for (u32 cpu = first; cpu <= last; ++cpu) {
       if (cpu / 32 >= groups.size()) groups.resize(cpu / 32 + 1);
       groups[cpu / 32] |= u32{1} << cpu % 32;
@@ -111,7 +114,7 @@ void add_derived_attributes(PathTree& tree, const std::string& path, const PciDe
   const auto constant = [&](const char* name, const char* text, u32 mode = 0444) {
     tree.add_file(path + "/" + name, {.mode = mode, .read = [text](Reader) { return text; }});
   };
-  const auto live = [&](const char* name, auto read, u32 mode = 0444) {
+  const auto live = [&](const char* name, const auto& read, u32 mode = 0444) {
     tree.add_file(path + "/" + name, {.mode = mode, .read = [read](Reader) { return read(); }});
   };
   // What a pci_dev begins with, and no driver here changes.

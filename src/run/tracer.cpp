@@ -103,7 +103,7 @@ std::vector<Tracer::ChildEvent> Tracer::take_events() {
 
 Result<void> Tracer::do_on_thread(const std::function<Result<void>()>& what) {
   Job job{&what, {}};
-  MutexLock lock(mu_);
+  const MutexLock lock(mu_);
   if (!thread_) {
     prepare_signals();
     try {

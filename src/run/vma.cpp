@@ -112,6 +112,7 @@ Result<Vma> VmaReader::scan(u64 address) const {
     unsigned major = 0, minor = 0;
     char perms[5] = {};
     const std::string line = text.substr(at, eol - at);
+    // NOLINTNEXTLINE(cert-err34-c): the kernel wrote it
     if (std::sscanf(line.c_str(), "%lx-%lx %4s %lx %x:%x %lu", &start, &end, perms, &offset, &major, &minor, &inode) ==
             7 &&
         address >= start && address < end) {

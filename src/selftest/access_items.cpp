@@ -6,9 +6,9 @@
 
 namespace iommufd::selftest {
 
-Result<Ref<AccessItems>> AccessItems::create(Ref<core::Context> ctx, core::Pinning pinning) {
+Result<Ref<AccessItems>> AccessItems::create(const Ref<core::Context>& ctx, core::Pinning pinning) {
   Ref<AccessItems> self = Ref<AccessItems>::adopt(new AccessItems);
-  self->access_ = IOMMUFD_TRY(core::IoasAccess::create(std::move(ctx), pinning, *self));
+  self->access_ = IOMMUFD_TRY(core::IoasAccess::create(ctx, pinning, *self));
   return self;
 }
 

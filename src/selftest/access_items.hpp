@@ -16,7 +16,7 @@ namespace iommufd::selftest {
 class AccessItems final : public RefCounted, private core::AccessDriver {
  public:
   // Makes the ACCESS object, not attached. Errors: those of IoasAccess::create().
-  static Result<Ref<AccessItems>> create(Ref<core::Context> ctx, core::Pinning pinning);
+  static Result<Ref<AccessItems>> create(const Ref<core::Context>& ctx, core::Pinning pinning);
   // Drops everything and ends the access; the end of the object does it too. Nothing else is called afterwards.
   void close() IOMMUFD_EXCLUDES(mu_);
 

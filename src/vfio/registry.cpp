@@ -49,7 +49,7 @@ Result<Ref<Device>> Registry::probe(const pci::Function& function, UnsafeNoiommu
   std::vector<u32> taken;
   for (const auto& s : slots_)
     if (s->device) taken.push_back(s->device->index());
-  Ref<Group> group = group_of_locked(slot.physical);
+  const Ref<Group> group = group_of_locked(slot.physical);
   slot.device = make_ref<Device>(
       lowest_free(taken), Device::Parts{slot.function, slot.physical, slot.interrupts, slot.ioeventfds, slot.dma_bufs},
       group, *this);
@@ -135,6 +135,7 @@ Result<std::vector<Dependent>> Registry::dependents(const Device& device, const 
     }
   }
   std::vector<Dependent> out;
+  out.reserve(hit.size());
   for (const Seen& seen : hit) out.push_back(describe(seen, ctx));
   return out;
 }

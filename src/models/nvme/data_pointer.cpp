@@ -85,7 +85,7 @@ Step DataPointerWalker::walk_sgl(const DataPointer& data, std::span<std::byte> b
     budget -= count;
     list_.resize(std::size_t{count} * 2);
     if (!port_.read(next.address, std::as_writable_bytes(std::span(list_)))) return Bad(Status::kDataTransferError);
-    for (u32 i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
       const auto d = std::bit_cast<Descriptor>(std::array{list_[2 * i], list_[2 * i + 1]});
       if (i + 1 == count && !last_segment && d.is_segment()) {
         next = d;

@@ -16,7 +16,7 @@ namespace {
 
 Result<void> move(int fd, const Job& job, u64 done) {
   while (done < job.length) {
-    iovec part{job.buffer + done, job.length - done};
+    const iovec part{job.buffer + done, job.length - done};
     const auto at = static_cast<off_t>(job.offset + done);
     const int flags = job.durable == Job::Durable::kYes ? RWF_DSYNC : 0;
     const ssize_t moved =
@@ -30,7 +30,7 @@ Result<void> move(int fd, const Job& job, u64 done) {
 }
 
 Result<void> write_zeros(int fd, const Job& job) {
-  static constexpr std::size_t kChunk = 64 * 1024;
+  static constexpr std::size_t kChunk = std::size_t{64} << 10;
   alignas(kPageSize) static std::array<std::byte, kChunk> zeros{};
   for (u64 done = 0; done < job.length; done += kChunk) {
     const Job part{.kind = Job::Kind::kWrite,

@@ -42,7 +42,7 @@ inline Pack all_equal(u64 item) { return item; }
 inline Pack rising(u64 first, u64 /*step*/) { return first; }
 #endif
 
-inline constexpr unsigned kPackItems = sizeof(Pack) / sizeof(u64);
+inline constexpr std::size_t kPackItems = sizeof(Pack) / sizeof(u64);
 inline bool starts_pack(const u64* item) { return reinterpret_cast<std::uintptr_t>(item) % sizeof(Pack) == 0; }
 
 // What a loop handles per round; four registers, not an array, because g++ keeps arrays in memory at -O2.
