@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <liburing.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ranges>
 
 #include "base/assert.hpp"
 #include "models/nvme/file_jobs.hpp"
@@ -32,8 +34,18 @@ class FileStore::Ring {
 
   io_uring uring{};
   bool made = false;
-  u32 running = 0;
 };
+
+namespace {
+
+bool changes(const Job& job) { return job.kind != Job::Kind::kRead && job.kind != Job::Kind::kFlush; }
+
+// The same bytes, and one of the two changes them.
+bool collide(const Job& a, const Job& b) {
+  return (changes(a) || changes(b)) && a.offset < b.offset + b.length && b.offset < a.offset + a.length;
+}
+
+}  // namespace
 
 FileStore::FileStore(Fd file, Engine engine, std::function<void(std::string_view)> note)
     : file_(std::move(file)), engine_(engine), note_(std::move(note)) {}
@@ -53,6 +65,34 @@ bool FileStore::use_ring() {
 }
 
 std::optional<Result<void>> FileStore::start(Job& job) {
+  if (!must_wait(job, waiting_.size())) return begin(job);
+  changing_ += u32{changes(job)};
+  waiting_.push_back(&job);
+  return std::nullopt;
+}
+
+// For one that runs, or for one of the first `waiting` that wait.
+bool FileStore::must_wait(const Job& job, std::size_t waiting) const {
+  if (changing_ == 0 && !changes(job)) return false;
+  const auto in_the_way = [&](const Job* other) { return collide(job, *other); };
+  return std::ranges::any_of(running_, in_the_way) ||
+         std::ranges::any_of(waiting_ | std::views::take(waiting), in_the_way);
+}
+
+void FileStore::begin_waiting() {
+  for (std::size_t i = 0; i < waiting_.size();) {
+    Job& job = *waiting_[i];
+    if (must_wait(job, i)) {
+      ++i;
+      continue;
+    }
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    changing_ -= u32{changes(job)};
+    if (const auto result = begin(job)) done_.push_back({&job, *result});
+  }
+}
+
+std::optional<Result<void>> FileStore::begin(Job& job) {
   // Zeroing with a sync behind it is two calls: it is rare, and done here.
   const bool two_calls =
       (job.kind == Job::Kind::kZero || job.kind == Job::Kind::kDeallocate) && job.durable == Job::Durable::kYes;
@@ -80,7 +120,8 @@ std::optional<Result<void>> FileStore::start(Job& job) {
     case Job::Kind::kFlush: ::io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
   }
   ::io_uring_sqe_set_data(sqe, &job);
-  ++ring_->running;
+  running_.push_back(&job);
+  changing_ += u32{changes(job)};
   return std::nullopt;
 }
 
@@ -99,23 +140,35 @@ std::optional<Store::Done> FileStore::reap() {
   Job* job = static_cast<Job*>(::io_uring_cqe_get_data(cqe));
   const int outcome = cqe->res;
   ::io_uring_cqe_seen(&ring_->uring, cqe);
-  --ring_->running;
   const bool moves = job->kind == Job::Kind::kRead || job->kind == Job::Kind::kWrite;
-  if (outcome >= 0 && (!moves || static_cast<u64>(outcome) == job->length)) return Done{job, {}};
+  Result<void> result;
   // What was cut short, cancelled because the thread that had submitted it ended, or is not known to the file system, is
   // done the simple way; what is wrong with the file shows again.
-  return Done{job, run_on_file(file_.get(), *job, moves && outcome > 0 ? static_cast<u64>(outcome) : 0)};
+  if (outcome < 0 || (moves && static_cast<u64>(outcome) != job->length))
+    result = run_on_file(file_.get(), *job, moves && outcome > 0 ? static_cast<u64>(outcome) : 0);
+  std::erase(running_, job);
+  changing_ -= u32{changes(*job)};
+  return Done{job, result};
 }
 
 std::optional<Store::Done> FileStore::collect() {
-  if (ring_ == nullptr || ring_->running == 0) return std::nullopt;
+  if (!done_.empty()) {
+    const Done done = done_.front();
+    done_.pop_front();
+    return done;
+  }
+  if (running_.empty()) return std::nullopt;
   submit();
-  return reap();
+  const std::optional<Done> done = reap();
+  if (done) begin_waiting();
+  return done;
 }
 
 void FileStore::drain() {
-  if (ring_ == nullptr) return;
-  while (ring_->running != 0) {
+  for (const Job* job : waiting_) changing_ -= u32{changes(*job)};
+  waiting_.clear();
+  done_.clear();
+  while (!running_.empty()) {
     submit();
     io_uring_cqe* cqe = nullptr;
     const int waited = ::io_uring_wait_cqe(&ring_->uring, &cqe);
